@@ -6,12 +6,12 @@ DOCUMENTATION = r"""
 module: mend_mongo_restore
 short_description: Restore a MongoDB database from its backup, all or nothing
 description:
-  - Finds the backup in S3 or in a file, loads it into side collections of the same database while it checks every byte and
-    every document, then swaps old for new by renames that the server guards with collection UUIDs.
-  - Whatever fails before the swap leaves the live data as it was. A crash during the swap leaves a marker that the next run of
-    this module or M(mend_mongo_undo) ends. The old data stays beside the new for O(keep_seconds).
-  - Time-series collections cannot be renamed by any MongoDB server; they are dropped, created and filled again, and the plan
-    says so.
+  - Finds the backup in S3 or in a file, loads it into side collections of the same database while it checks every
+    byte and every document, then swaps old for new by renames that the server guards with collection UUIDs.
+  - Whatever fails before the swap leaves the live data as it was. A crash during the swap leaves a marker that the
+    next run of this module or M(mend_mongo_undo) ends. The old data stays beside the new for O(keep_seconds).
+  - Time-series collections cannot be renamed by any MongoDB server; they are dropped, created and filled again, and
+    the plan says so.
 options:
   database:
     description: Database that is replaced.
@@ -44,7 +44,9 @@ options:
     description: Database inside the backup, when it is not named as O(database) or there are several.
     type: str
   collections:
-    description: Only these collections of the backup; empty means all. System collections come only when they are named here.
+    description:
+      - Only these collections of the backup; empty means all.
+      - System collections come only when they are named here.
     type: list
     elements: str
     default: []
@@ -81,11 +83,11 @@ options:
     type: bool
     default: false
   ignore_oplog:
-    description: Restore a backup made with C(--oplog) without replaying it, each collection whole, not all of one moment.
+    description: Restore a backup made with C(--oplog) without replaying it, each collection whole, not of one moment.
     type: bool
     default: false
   ignore_space:
-    description: Restore although the server seems to have too little space for a second copy, or does not say how much it has.
+    description: Restore although the server has too little space for a second copy, or does not say how much.
     type: bool
     default: false
   proof:

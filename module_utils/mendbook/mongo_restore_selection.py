@@ -15,7 +15,7 @@ RESTORABLE_SYSTEM = ("system.js",)
 
 
 class Item:
-    """One object of the dump and the name that it gets: ``source`` is the DumpCollection, ``target`` a collection name."""
+    """One object of the dump (``source``, a DumpCollection) and the name that it gets (``target``)."""
 
     def __init__(self, source, target):
         self.source = source
@@ -27,27 +27,27 @@ class Item:
         return self.source.type
 
     def __repr__(self):
-        return "Item(%s.%s -> %s)" % (self.source.db, self.source.name, self.target)
+        return f"Item({self.source.db}.{self.source.name} -> {self.target})"
 
 
 def source_database(databases, wanted, target):
     """The database of the dump that is restored into ``target``.
 
-    ``databases`` are those with collections in the dump, ``wanted`` is the one that the operator named, or None. A dump of
-    another application is refused: its name is the only thing in a dump that says whose it is.
+    ``databases`` are those with collections in the dump, ``wanted`` is the one that the operator named, or None.
+    A dump of another application is refused: its name is the only thing in a dump that says whose it is.
     """
     names = sorted(name for name in databases if name not in ("admin", "config", "local", ""))
     if wanted is not None:
         if wanted in names:
             return wanted
-        raise Nothing("the backup has no database %s; it has: %s" % (wanted, _listed(names)), rule="source_database")
+        raise Nothing(f"the backup has no database {wanted}; it has: {_listed(names)}", rule="source_database")
     if target in names:
         return target
     if not names:
         raise Nothing("the backup has no database of an application in it", rule="source_database")
     raise Refused(
-        "the backup is of another database: it has %s and not %s; if that is what you want, say which with "
-        "-e mongo_restore_source_database=%s" % (_listed(names), target, names[0]),
+        f"the backup is of another database: it has {_listed(names)} and not {target}; if that is what you want, say "
+        f"which with -e mongo_restore_source_database={names[0]}",
         rule="source_database",
     )
 
@@ -55,8 +55,8 @@ def source_database(databases, wanted, target):
 def select(dump_collections, database, collections=(), exclude=(), rename=None, target_database=None):
     """The items to restore, in the order of the dump.
 
-    ``dump_collections`` maps (database, name) to DumpCollection. A selection that names something the backup lacks is an
-    error and not a smaller selection; so is one that leaves nothing.
+    ``dump_collections`` maps (database, name) to DumpCollection. A selection that names something the backup
+    lacks is an error and not a smaller selection; so is one that leaves nothing.
     """
     available = {name: found for (db, name), found in dump_collections.items() if db == database}
     ordinary = [name for name in available if not name.startswith("system.")]
@@ -68,15 +68,15 @@ def select(dump_collections, database, collections=(), exclude=(), rename=None, 
     for name in collections:
         if name.startswith("system.") and name not in RESTORABLE_SYSTEM:
             raise Refused(
-                "%s belongs to the server and is not restored by copying; users and roles come back by "
-                "mongo_restore_users and mongo_restore_roles, views by their own names" % name,
+                f"{name} belongs to the server and is not restored by copying; users and roles come back by "
+                "mongo_restore_users and mongo_restore_roles, views by their own names",
                 rule="collections",
             )
     chosen = list(collections) if collections else [name for name in ordinary if name not in set(exclude)]
     items = [Item(available[name], rename.get(name, name)) for name in available if name in set(chosen)]
     if not items:
         raise Nothing(
-            "nothing of %s is selected: the backup has %s" % (database, _listed(sorted(available))), rule="collections"
+            f"nothing of {database} is selected: the backup has {_listed(sorted(available))}", rule="collections"
         )
     _check_targets(items, target_database or database)
     return items
@@ -89,12 +89,12 @@ def _check_targets(items, database):
         problem = _name_problem(name, database)
         if problem:
             raise Refused(
-                "%r cannot be the name of a collection here: %s; choose another with "
-                '-e \'{"mongo_restore_rename": {"%s": ...}}\'' % (name, problem, item.source.name),
+                f"{name!r} cannot be the name of a collection here: {problem}; give {item.source.name!r} another name with "
+                "mongo_restore_rename",
                 rule="rename",
             )
         if name in seen:
-            raise Refused("%s and %s would both become %s" % (seen[name], item.source.name, name), rule="rename")
+            raise Refused(f"{seen[name]} and {item.source.name} would both become {name}", rule="rename")
         seen[name] = item.source.name
 
 
@@ -106,14 +106,14 @@ def _name_problem(name, database):
     if "$" in name:
         return "it holds a dollar sign, which the server keeps for itself"
     if name.startswith(OURS):
-        return "names that begin with %s are mendbook's own" % OURS
+        return f"names that begin with {OURS} are mendbook's own"
     if name.startswith("system.") and name not in RESTORABLE_SYSTEM:
         return "names that begin with system. are the server's own"
     if name.startswith(".") or name.endswith("."):
         return "it begins or ends with a full stop"
-    size = len(("%s.%s" % (database, name)).encode("utf-8", "surrogatepass"))
+    size = len(f"{database}.{name}".encode("utf-8", "surrogatepass"))
     if size > NAMESPACE_BYTES:
-        return "with its database it has %d bytes, and a namespace may have %d" % (size, NAMESPACE_BYTES)
+        return f"with its database it has {size} bytes, and a namespace may have {NAMESPACE_BYTES}"
     return None
 
 
@@ -126,21 +126,21 @@ def check_types(items, live):
         found = live.get(item.target)
         if found is not None and found != item.type:
             raise Refused(
-                "%s is a %s in the target and a %s in the backup; rename or drop the live one first, or leave it out with "
-                "mongo_restore_exclude" % (item.target, found, item.type),
+                f"{item.target} is a {found} in the target and a {item.type} in the backup; rename or drop the live one "
+                "first, or leave it out with mongo_restore_exclude",
                 rule="type",
             )
 
 
 def _unknown(option, name, database, available):
     near = difflib.get_close_matches(name, available, n=3, cutoff=0.5)
-    hint = "did you mean %s?" % " or ".join(near) if near else "it has %s" % _listed(sorted(available))
-    return "mongo_restore_%s names %r, and the backup of %s has no such collection; %s" % (option, name, database, hint)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {_listed(sorted(available))}"
+    return f"mongo_restore_{option} names {name!r}, and the backup of {database} has no such collection; {hint}"
 
 
 def _listed(names, most=12):
     names = list(names)
     if not names:
         return "nothing"
-    more = ", and %d more" % (len(names) - most) if len(names) > most else ""
+    more = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
