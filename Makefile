@@ -1,0 +1,47 @@
+# `make drill` and `make test` do all set-up themselves; `make` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+# Without .pyc files every start of ansible costs half as much again.
+unexport PYTHONDONTWRITEBYTECODE
+BIN := $(CURDIR)/.venv/bin
+ON_PATH := PATH="$(BIN):$$PATH"
+MODULES := $(basename $(notdir $(wildcard library/mend_*.py)))
+PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 2 --durations=10
+
+.PHONY: help drill test check format docs faults bench sandbox-environment dev-environment
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+drill: sandbox-environment  ## restore a sample backup from S3 into a scratch MongoDB and prove it
+	@$(BIN)/mendbook drill restore_mongo
+
+test: dev-environment  ## run every test, on ansible-core 2.19 and 2.21
+	@eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests $(ARGS)
+
+check: dev-environment  ## format, lint, types, module documentation, contract tests
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(ON_PATH) $(BIN)/python tools/lint_ansible.py
+	@$(if $(MODULES),ANSIBLE_CONFIG=ansible.cfg $(BIN)/ansible-doc --type module $(MODULES) >/dev/null)
+	@$(PYTEST) tests/contract
+
+format: dev-environment  ## format the code and sort its imports
+	@$(BIN)/ruff check --quiet --select I --fix . && $(BIN)/ruff format --quiet .
+
+docs: dev-environment  ## write the generated tables of README.md and docs/
+	@$(BIN)/python tools/docs_tables.py
+
+faults: dev-environment  ## the fault tests with their full counts; writes docs/reliability.md
+	@eval "$$(tools/environments.sh other-core)"; MENDBOOK_FAULTS=full $(PYTEST) --timeout 3600 tests/faults $(ARGS)
+
+bench: dev-environment  ## ratios against the usual tools, on data made on the spot
+	@for bench in bench/*_*.py; do $(ON_PATH) $(BIN)/python "$$bench" $(ARGS); done
+
+sandbox-environment:
+	@tools/environments.sh sandbox
+
+dev-environment:
+	@tools/environments.sh dev
