@@ -7,9 +7,9 @@ module: mend_mongo_verify
 short_description: Prove that a MongoDB database holds what it should
 description:
   - Compares a database with the manifest beside its backup, with expectations that you state, or with both.
-  - Against a manifest, every document is read raw and summed, so that a lost, doubled or changed document is found; indexes,
-    options, validators and views are compared exactly. Capped collections are compared by count, time-series collections by the
-    sum of their buckets. Nothing is locked and nothing is written.
+  - Against a manifest, every document is read raw and summed, so that a lost, doubled or changed document is found;
+    indexes, options, validators and views are compared exactly. Capped collections are compared by count, time-series
+    collections by the sum of their buckets. Nothing is locked and nothing is written.
   - A TTL index that a restore parked, and a restore that was interrupted, are failures.
   - Needs the role C(read) on the database, and C(backup) for the contents of time-series collections.
 options:
@@ -64,7 +64,7 @@ options:
     type: dict
     default: {}
   time_fields:
-    description: Field that holds the time of a collection's records, by the collection's name; the time inside C(_id) otherwise.
+    description: Field that holds the time of a collection's records, by its name; the time inside C(_id) otherwise.
     type: dict
     default: {}
   max_bytes_per_second:

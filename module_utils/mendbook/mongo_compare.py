@@ -94,10 +94,10 @@ def parked_ttls(name, found, expected=None):
     ]
     checks = [
         Check(
-            f"index {index}",
+            f"ttl {index}",
             name,
-            {"expireAfterSeconds": meant.get(index)},
-            {"expireAfterSeconds": PARKED_TTL},
+            meant.get(index),
+            PARKED_TTL,
             False,
             f"TTL index {quoted(index)} is parked at {PARKED_TTL} seconds: restore not finished",
         )
@@ -107,7 +107,7 @@ def parked_ttls(name, found, expected=None):
     meant_of_options = ((expected or {}).get("options") or {}).get("expireAfterSeconds")
     if of_options == PARKED_TTL and meant_of_options != PARKED_TTL:
         words = f"expireAfterSeconds is parked at {PARKED_TTL}: restore not finished"
-        checks.append(Check("option expireAfterSeconds", name, meant_of_options, PARKED_TTL, False, words))
+        checks.append(Check("ttl", name, meant_of_options, PARKED_TTL, False, words))
     return checks
 
 
@@ -156,7 +156,7 @@ def _compare_indexes(name, expected, found, building):
         if index not in expected:
             words = f"has an index {quoted(index)} that is not in the manifest: {_words(have)}"
             checks.append(Check(f"index {index}", name, None, have, False, words))
-    return [check for check in checks if check is not None]
+    return checks
 
 
 def _index_difference(index, want, have, found, building):

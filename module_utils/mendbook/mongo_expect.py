@@ -14,7 +14,7 @@ NEWEST_FIELDS = ("field", "max_age_seconds")
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest record may be ``max_age_seconds`` old; its time is in ``field`` (``None``: the time inside ``_id``)."""
+    """The newest record may be ``max_age_seconds`` old; its time is in ``field`` (``None``: that inside ``_id``)."""
 
     max_age_seconds: int
     field: str | None = None
@@ -49,7 +49,7 @@ def nearest(name, known):
     for one in known:
         by_lower.setdefault(str(one).lower(), str(one))
     close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.6)
-    return "; did you mean {0}?".format(" or ".join(quoted(by_lower[one]) for one in close)) if close else ""
+    return f"; did you mean {' or '.join(quoted(by_lower[one]) for one in close)}?" if close else ""
 
 
 def parse_expectations(params):
