@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 
 from . import manifest as manifests
+from . import mongo_options, s3_options
 from .errors import Nothing, VerifyFailed
 from .lock import holder
 from .mongo import connect
@@ -14,7 +15,6 @@ from .mongo_catalog import STATE, catalog
 from .mongo_compare import Check, compare_count, compare_shape, compare_sum, parked_ttls
 from .mongo_content import CLOCK_SKEW, Reader, data_place, date_fields, has_sum, iso, newest, now, shapes, time_field
 from .mongo_expect import nearest, parse_expectations, parse_time_fields, quoted
-from .mongo_options import secrets_in
 from .mongo_verify_manifest import read_manifest, select_entries
 
 MOST_CHECKS = 1000
@@ -36,7 +36,7 @@ class Verify:
 
     def secrets(self, params):
         """Texts that no output may show."""
-        return [*secrets_in(params), *(params[name] for name in ("s3_secret_key", "s3_session_token") if params[name])]
+        return [*mongo_options.secrets_in(params), *s3_options.secrets_in(params)]
 
     @contextmanager
     def open(self, params):
