@@ -7,9 +7,9 @@ import os
 import re
 import tarfile
 
-from ansible.module_utils.mendbook.dump_archive import MAGIC, ArchiveDump
-from ansible.module_utils.mendbook.dump_directory import FolderDump
-from ansible.module_utils.mendbook.dump_source import (
+from .dump_archive import MAGIC, ArchiveDump
+from .dump_directory import FolderDump
+from .dump_source import (
     GZIP_MAGIC,
     MAX_RATIO,
     RULE,
@@ -17,8 +17,8 @@ from ansible.module_utils.mendbook.dump_source import (
     gunzip,
     head,
 )
-from ansible.module_utils.mendbook.dump_tar import TarDump
-from ansible.module_utils.mendbook.errors import MendError
+from .dump_tar import TarDump
+from .errors import MendError
 
 _HEAD_BYTES = 4096
 _FOREIGN = (

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from fastcrc.crc64 import xz as crc64
 
-from ansible.module_utils.mendbook.dump_bson import DocumentStream
-from ansible.module_utils.mendbook.dump_metadata import (
+from .dump_bson import DocumentStream
+from .dump_metadata import (
     ACCESS_NAMES,
     OPLOG,
     RULE,
@@ -22,9 +22,9 @@ from ansible.module_utils.mendbook.dump_metadata import (
     collection_from,
     shown,
 )
-from ansible.module_utils.mendbook.dump_queue import prefetch
-from ansible.module_utils.mendbook.dump_source import MAX_RATIO, beginning, gunzip
-from ansible.module_utils.mendbook.errors import MendError
+from .dump_queue import prefetch
+from .dump_source import MAX_RATIO, beginning, gunzip
+from .errors import MendError
 
 MAGIC = b"\x6d\xe2\x99\x81"
 _HEADER = ("db", "collection", "EOF", "CRC")

@@ -7,8 +7,8 @@ from struct import Struct
 
 import bson
 
-from ansible.module_utils.mendbook.dump_metadata import shown
-from ansible.module_utils.mendbook.errors import MendError
+from .dump_metadata import shown
+from .errors import MendError
 
 RULE = "archive"
 # 16 MiB for a user's document and 16 KiB more for what the server adds to its own (oplog entries).

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import stat
 
-from ansible.module_utils.mendbook.dump_bson import DocumentStream
-from ansible.module_utils.mendbook.dump_files import collections_of, layout, prelude_versions
-from ansible.module_utils.mendbook.dump_metadata import OPLOG, RULE, Batch, End, shown
-from ansible.module_utils.mendbook.dump_queue import prefetch
-from ansible.module_utils.mendbook.dump_source import GZIP_MAGIC, MAX_RATIO, FileSource, gunzip
-from ansible.module_utils.mendbook.errors import MendError
+from .dump_bson import DocumentStream
+from .dump_files import collections_of, layout, prelude_versions
+from .dump_metadata import OPLOG, RULE, Batch, End, shown
+from .dump_queue import prefetch
+from .dump_source import GZIP_MAGIC, MAX_RATIO, FileSource, gunzip
+from .errors import MendError
 
 _AHEAD_BYTES = 8 << 20
 _MAX_METADATA_BYTES = 16 << 20

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from ansible.module_utils.mendbook.dump_metadata import (
+from .dump_metadata import (
     BUCKETS,
     OPLOG,
     RULE,
@@ -17,7 +17,7 @@ from ansible.module_utils.mendbook.dump_metadata import (
     collection_from,
     shown,
 )
-from ansible.module_utils.mendbook.errors import MendError
+from .errors import MendError
 
 _DATA = (".bson.gz", ".bson")
 _METADATA = (".metadata.json.gz", ".metadata.json")
@@ -117,7 +117,7 @@ def _collection_name(stem, text, files, name):
         full = re.search(r'"collectionName"\s*:\s*("(?:[^"\\]|\\.)*")', text or "")
         if not full:
             raise MendError(
-                f"{name}: {shown(files.data or files.metadata)} has a shortened name and no metadata with the whole one",
+                f"{name}: {shown(files.data or files.metadata)} has a shortened name but no metadata with the whole",
                 rule=RULE,
             )
         # Data of a time-series is cut with its prefix, its metadata without; both files carry their own hash.

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bson import json_util
+from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 
-from ansible.module_utils.mendbook.errors import MendError
+from .errors import MendError
 
 RULE = "archive"
 BUCKETS = "system.buckets."
@@ -112,7 +113,7 @@ def _legacy_safe(pairs, options):
 
 def decode_json(text, where):
     """Extended JSON of version 1 or 2, to dicts in the written order with the exact BSON types."""
-    options = json_util.JSONOptions(tz_aware=False)
+    options = json_util.JSONOptions(tz_aware=False, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
     canonical = '"$numberInt"' in text or '"collectionName"' in text
     try:
         if canonical:

@@ -26,11 +26,12 @@ class ByteQueue:
         self._error = None
         self._changed = threading.Condition()
 
-    def put(self, item, size=0):
-        """Wait for room, then add ``item`` that counts as ``size`` bytes."""
+    def put(self, item, size=0, timeout=None):
+        """Wait for room, then add ``item`` that counts as ``size`` bytes; TimeoutError after ``timeout`` seconds."""
         with self._changed:
             while self._error is None and self._items and self._bytes + size > self._max_bytes:
-                self._changed.wait()
+                if not self._changed.wait(timeout):
+                    raise TimeoutError
             if self._error is not None:
                 raise self._error
             self._items.append((item, size))

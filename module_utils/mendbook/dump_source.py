@@ -16,7 +16,7 @@ import os
 import stat
 import zlib
 
-from ansible.module_utils.mendbook.errors import MendError
+from .errors import MendError
 
 try:
     from isal import isal_zlib as inflater

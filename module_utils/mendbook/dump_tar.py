@@ -11,11 +11,11 @@ from __future__ import annotations
 import tarfile
 from typing import NamedTuple
 
-from ansible.module_utils.mendbook.dump_directory import DirectoryDump
-from ansible.module_utils.mendbook.dump_metadata import RULE, shown
-from ansible.module_utils.mendbook.dump_queue import prefetch
-from ansible.module_utils.mendbook.dump_source import MAX_RATIO, gunzip
-from ansible.module_utils.mendbook.errors import MendError
+from .dump_directory import DirectoryDump
+from .dump_metadata import RULE, shown
+from .dump_queue import prefetch
+from .dump_source import MAX_RATIO, gunzip
+from .errors import MendError
 
 BLOCK = 512
 _AHEAD_BYTES = 8 << 20

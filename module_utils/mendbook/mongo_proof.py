@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Reads a side collection back and compares it with what was sent."""
+
+from __future__ import annotations
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from xxhash import xxh3_128_intdigest as digest
+
+from .dump_sums import DocumentSum
+from .errors import VerifyFailed
+from .mongo_batch import each
+
+PROOFS = ("full", "sample", "count")
+# One reply of the server, in bytes: larger ones only cost memory on both sides.
+_REPLY_BYTES = 4 << 20
+_SAMPLE_DOCUMENTS = 1000
+_CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+
+class Sample:
+    """Every n-th document of a collection, at most 1,000: its _id and its digest; n doubles as the collection grows."""
+
+    def __init__(self):
+        self._every = 1
+        self._seen = 0
+        self._picked = []  # (number, _id, digest)
+
+    def pick(self, data, count):
+        """Look at a batch of ``count`` documents."""
+        for document in each(data):
+            if self._seen % self._every == 0:
+                raw = bytes(document)
+                self._picked.append((self._seen, bson.decode(raw, _CODEC)["_id"], digest(raw)))
+                if len(self._picked) >= _SAMPLE_DOCUMENTS:
+                    self._every *= 2
+                    self._picked = [pick for pick in self._picked if pick[0] % self._every == 0]
+            self._seen += 1
+
+    def differs(self, collection):
+        """How many of the picked documents are missing or different in ``collection``."""
+        wanted = {pick[2] for pick in self._picked}
+        ids = [pick[1] for pick in self._picked]
+        for start in range(0, len(ids), 100):
+            for reply in collection.find_raw_batches({"_id": {"$in": ids[start : start + 100]}}):
+                wanted -= {digest(document) for document in each(reply)}
+        return len(wanted)
+
+
+def prove(database, side, expected, proof, sample, on_documents):
+    """Compare the side collection with ``expected`` (DocumentSum); raises VerifyFailed with both figures.
+
+    ``on_documents(number)`` is called after each reply. A capped collection whose oldest documents were pushed out
+    shows as fewer documents.
+    """
+    collection = database.get_collection(
+        side.data, codec_options=_CODEC, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
+    )
+    if proof == "full":
+        found = _read(collection, expected, on_documents)
+        if found == expected:
+            return
+        if found.count == expected.count:
+            raise VerifyFailed(
+                f"{side.label}: {found.count} documents were read back, but with another content: sum {found.hex()}, "
+                f"sent {expected.hex()}",
+                rule="proof",
+            )
+        count = found.count
+    else:
+        count = collection.count_documents({})
+        on_documents(count)
+        differing = sample.differs(collection) if sample is not None and count == expected.count else 0
+        if differing:
+            raise VerifyFailed(
+                f"{side.label}: of the documents that were looked at, {differing} are not what was sent", rule="proof"
+            )
+    if count != expected.count:
+        capped = " (a capped collection drops the oldest when it is full)" if side.collection.capped else ""
+        raise VerifyFailed(
+            f"{side.label}: {expected.count} documents were sent and {count} are there{capped}", rule="proof"
+        )
+
+
+def _read(collection, expected, on_documents):
+    found = DocumentSum()
+    average = max(1, expected.bytes // max(1, expected.count))
+    size = max(1, _REPLY_BYTES // average)
+    for reply in collection.find_raw_batches(batch_size=size):
+        on_documents(found.add(reply))
+    return found
