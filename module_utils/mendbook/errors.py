@@ -60,3 +60,11 @@ class Unknown(MendError):
     """The outcome could not be read from the target; look before anything is run again."""
 
     reason = "unknown"
+
+
+class Undone(MendError):
+    """What was begun has been taken back; the target is as it was before."""
+
+
+class Cancelled(MendError):
+    """A signal has stopped the module."""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""A plan in words for a person. Names that come from outside are data: no control character reaches the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+MAX_DIFF_LINES = 200
+MAX_LINE = 200
+
+
+def clean(value, limit=MAX_LINE):
+    """Return the value as one printable line of at most ``limit`` characters; what cannot be printed is escaped.
+
+    Control characters, line and paragraph separators, surrogates and the marks that turn the direction of writing
+    become ``\\x1b`` or ``\\u202e`` in letters.
+    """
+    text = value if isinstance(value, str) else str(value)
+    shown = "".join(_escaped(char) for char in text[: limit + 1])
+    return shown if len(text) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escaped(char):
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return char.encode("unicode_escape").decode("ascii")
+    return char
+
+
+def bytes_text(number):
+    """Return a size with the unit that a person would choose: 512 B, 12.0 MiB."""
+    size = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def amount_text(totals):
+    """Return counts and bytes of a change or of totals as words, an empty text when there are none."""
+    words = []
+    if totals.get("count") is not None:
+        words.append("{:,} items".format(totals["count"]))
+    if totals.get("bytes") is not None:
+        words.append(bytes_text(totals["bytes"]))
+    if isinstance(totals.get("share"), (int, float)):
+        words.append("{:.0%} of the whole".format(totals["share"]))
+    return ", ".join(words)
+
+
+def change_line(change):
+    """Return one change as one line: its op, its object, from what to what, and how much."""
+    line = "{} {}".format(change.get("op", " "), clean(change["object"]))
+    if change.get("before") is not None or change.get("after") is not None:
+        line += ": {} -> {}".format(_side(change.get("before")), _side(change.get("after")))
+    amount = amount_text(change)
+    return line + (f"  ({amount})" if amount else "")
+
+
+def _side(value):
+    if value is None:
+        return "nothing"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else clean(_pairs(value))
+
+
+def _pairs(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_pairs(part)}" for key, part in value.items() if part is not None)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_pairs(part) for part in value)
+    return str(value)
+
+
+def diff_of(plan):
+    """Return what ansible prints with --diff: every listed change on a line."""
+    lines = [change_line(change) for change in plan["changes"][:MAX_DIFF_LINES]]
+    if len(plan["changes"]) > MAX_DIFF_LINES:
+        lines.append("  and {} more lines in the result's plan".format(len(plan["changes"]) - MAX_DIFF_LINES))
+    header = "{}: {}".format(plan["module"], clean(plan["target"]["id"]))
+    return {"prepared": "\n".join([header, *lines, ""])}
