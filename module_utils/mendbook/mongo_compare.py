@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 
 from bson import json_util
+from bson.errors import BSONError
 
 from .mongo_expect import quoted
 
@@ -54,7 +55,7 @@ def normal(value):
     """One spelling for the ways in which extended JSON can write the same value (canonical or relaxed, old or new)."""
     try:
         return extended(json_util.loads(json.dumps(value), json_options=json_util.RELAXED_JSON_OPTIONS))
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, BSONError):
         return value  # a document of the user's that only looks like extended JSON: compared as it is
 
 

@@ -58,7 +58,7 @@ def parse_expectations(params):
     Raises Refused (rule "expectations") for an unknown field, a value of the wrong kind or an empty name.
     """
     return Expectations(
-        critical=tuple(_name("critical", one) for one in _unique(params.get("critical") or [])),
+        critical=tuple(_unique(_name("critical", one) for one in params.get("critical") or [])),
         min_counts={
             _name("min_counts", name): _whole(f"min_counts of {quoted(name)}", value)
             for name, value in _mapping("min_counts", params.get("min_counts")).items()
