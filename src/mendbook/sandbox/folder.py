@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,12 @@ _MARKER_TEXT = "This folder belongs to a mendbook sandbox, which removes what it
 
 
 class Folder:
-    """A claimed folder: its path, the locked marker and the record in it."""
+    """A folder that is ours: its path, the record in it and, for its starter, the lock on the marker."""
 
-    def __init__(self, path: Path, lock_fd: int, created: bool) -> None:
+    def __init__(self, path: Path, record: dict[str, Any], lock_fd: int = -1) -> None:
         self.path = path
+        self.record = record
         self.lock_fd = lock_fd
-        self.record: dict[str, Any] = {"schema": 1, "created": created, "owned": [], "processes": []}
-        self.save()
 
     def save(self) -> None:
         """Write the record in one step: a reader, and the keeper after a crash, sees the old or the new one."""
@@ -77,6 +77,8 @@ def claim(directory: Path | None) -> Folder:
         directory = directory.expanduser().resolve()
         created = not directory.exists()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_uid != os.geteuid():
+            raise FolderRefused(f"{directory} belongs to another user; name a folder of your own with --directory")
         return _claim(directory, created)
     except FileExistsError:
         raise FolderRefused(f"{directory} is a file; name a folder that is empty or does not exist") from None
@@ -115,7 +117,9 @@ def _claim(directory: Path, created: bool) -> Folder:
             os.close(fd)
             continue
         os.write(fd, _MARKER_TEXT.encode())
-        return Folder(directory, fd, created)
+        folder = Folder(directory, {"schema": 1, "created": created, "owned": [], "services": {}}, fd)
+        folder.save()
+        return folder
     raise FolderRefused(f"{directory} changes all the time; is something else starting and stopping sandboxes in it?")
 
 
@@ -132,6 +136,28 @@ def _is_file(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
+
+
+def adopt(directory: Path) -> Folder:
+    """The folder of a sandbox that runs already; SandboxError when none runs there."""
+    directory = directory.expanduser().resolve()
+    if not is_alive(directory):
+        raise SandboxError(f"no sandbox runs in {directory}; `mendbook sandbox start` starts one")
+    return Folder(directory, read_record(directory))
+
+
+@contextlib.contextmanager
+def changing(directory: Path) -> Iterator[None]:
+    """Hold the right to start and stop single services of a sandbox; waits while another process holds it."""
+    try:
+        fd = os.open(directory, os.O_RDONLY)
+    except OSError:
+        raise SandboxError(f"no sandbox runs in {directory}; `mendbook sandbox start` starts one") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def is_ours(directory: Path) -> bool:
@@ -176,7 +202,7 @@ def sweep(parent: Path) -> None:
 
 def kill_left_over(directory: Path, record: dict[str, Any]) -> None:
     """Kill recorded servers that outlived their keeper; a process counts only if its command line names the folder."""
-    for pid in record.get("processes", []):
+    for pid in [pid for service in record.get("services", {}).values() for pid in service["pids"]]:
         if f"{directory}/" in _command_line(pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -2,10 +2,12 @@
 """The keeper: a small process that holds the servers of one sandbox and outlives whoever started them.
 
 It runs as a plain file (``python -I -S keeper.py``), so that it starts in a few milliseconds, and therefore imports
-nothing but the standard library. It takes one JSON object per line on stdin and answers each with one on stdout:
+nothing but the standard library. Its starter talks to it over stdin and stdout, later commands over the socket in the
+folder: one JSON object per line, one answer for each.
 
     {"op": "spawn", "argv": [...], "env": {...}, "cwd": "...", "log": "..."}  ->  {"pid": 1234}
     {"op": "poll", "pid": 1234}       ->  {"code": null or the exit code, negative for a signal}
+    {"op": "kill", "pid": 1234}       ->  {}: it is dead and collected
     {"op": "detach", "owner": null}   ->  {}: stdin may close now; `owner` is a process id to follow instead, or null
     {"op": "stop"}                    ->  {}: everything is killed and removed, the keeper ends
 
@@ -22,15 +24,17 @@ import os
 import selectors
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 MARKER = ".mendbook-sandbox"
 RECORD = "sandbox.json"
+SOCKET = "keeper.sock"
 PR_SET_PDEATHSIG = 1
 # how often an owner is looked at where the kernel cannot tell (no pidfd)
 OWNER_POLL_SECONDS = 0.5
@@ -62,8 +66,8 @@ def clear(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
-    for left in (folder / RECORD, folder / MARKER):
-        left.unlink(missing_ok=True)
+    for left in (SOCKET, RECORD, MARKER):
+        (folder / left).unlink(missing_ok=True)
     if record.get("created"):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -84,6 +88,49 @@ def _die_with_parent() -> Callable[[], None] | None:
     return ask_the_kernel
 
 
+class _Conversation:
+    """Lines in and lines out with one client."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.rest = b""
+
+    def read(self) -> list[bytes] | None:
+        """The complete lines that have arrived; None at the end."""
+        try:
+            chunk = os.read(self.reader, 1 << 16)
+        except OSError:
+            return None
+        if not chunk:
+            return None
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        return lines
+
+    def write(self, answer: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self.writer, json.dumps(answer).encode() + b"\n")
+
+
+def listen(folder: Path) -> socket.socket:
+    """A socket in the folder for commands that come after the starter has gone."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with short_path(folder) as path:
+        listener.bind(path)
+    listener.listen()
+    return listener
+
+
+@contextlib.contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """A path of the socket in `folder` for bind and connect, which take 107 bytes at most."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{fd}/{SOCKET}" if Path("/proc/self/fd").exists() else str(folder / SOCKET)
+    finally:
+        os.close(fd)
+
+
 class _Keeper:
     def __init__(self, folder: Path, owner: int | None) -> None:
         self.folder = folder
@@ -91,11 +138,13 @@ class _Keeper:
         self.owner_fd: int | None = None
         self.children: dict[int, subprocess.Popen[bytes]] = {}
         self.hook = _die_with_parent()
-        self.buffer = b""
         self.over = False
         self.gone = False
         self.selector = selectors.DefaultSelector()
-        self.selector.register(0, selectors.EVENT_READ, self.read_requests)
+        self.starter = _Conversation(0, 1)
+        self.selector.register(0, selectors.EVENT_READ, lambda: self.serve_starter(self.starter))
+        self.listener = listen(folder)
+        self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         self.follow(owner)
 
     def follow(self, owner: int | None) -> None:
@@ -118,26 +167,40 @@ class _Keeper:
     def end(self) -> None:
         self.over = True
 
-    def read_requests(self) -> None:
-        chunk = os.read(0, 1 << 16)
-        if not chunk:
+    def serve_starter(self, starter: _Conversation) -> None:
+        if not self.serve(starter):
             self.over = True
-            return
-        self.buffer += chunk
-        while b"\n" in self.buffer and not self.over:
-            line, self.buffer = self.buffer.split(b"\n", 1)
+
+    def accept(self) -> None:
+        connection, _ = self.listener.accept()
+        conversation = _Conversation(connection.fileno(), connection.fileno())
+
+        def serve_visitor() -> None:
+            if not self.serve(conversation):
+                self.selector.unregister(connection)
+                connection.close()
+
+        self.selector.register(connection, selectors.EVENT_READ, serve_visitor)
+
+    def serve(self, conversation: _Conversation) -> bool:
+        """Answer what has arrived; False when the other side is gone."""
+        requests = conversation.read()
+        for line in requests or []:
             try:
                 answer = self.answer(json.loads(line))
             except (OSError, ValueError, KeyError) as error:
                 answer = {"error": str(error)}
-            with contextlib.suppress(BrokenPipeError):
-                os.write(1, json.dumps(answer).encode() + b"\n")
+            conversation.write(answer)
+        return requests is not None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["op"] == "spawn":
             return {"pid": self.spawn(request)}
         if request["op"] == "poll":
             return {"code": self.children[request["pid"]].poll()}
+        if request["op"] == "kill":
+            self.kill(self.children[request["pid"]])
+            return {}
         if request["op"] == "detach":
             self.selector.unregister(0)
             self.follow(request["owner"])
@@ -162,17 +225,19 @@ class _Keeper:
         self.children[child.pid] = child
         return child.pid
 
+    def kill(self, child: subprocess.Popen[bytes]) -> None:
+        if child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
     def shut_down(self) -> None:
         """Kill every server and remove the folder; KILL at once, because nothing here is worth a flush.
 
         On TERM weed takes 4 s and a mongod in a replica set waits for a new primary.
         """
         for child in self.children.values():
-            if child.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-        for child in self.children.values():
-            child.wait()
+            self.kill(child)
         clear(self.folder)
         self.over = self.gone = True
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from mendbook.sandbox import keeper as keeper_file
 from mendbook.sandbox.errors import SandboxError, ServerDied
@@ -25,13 +25,23 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 class Keeper:
-    """The keeper process of one sandbox; safe to use from several threads."""
+    """Our connection to the keeper process of one sandbox; safe to use from several threads."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(
+        self, folder: Path, reader: IO[bytes], writer: IO[bytes], process: subprocess.Popen[bytes] | None
+    ) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._reader = reader
+        self._writer = writer
+        self._process = process
+        self.pid = None if process is None else process.pid
+
+    @classmethod
+    def start(cls, folder: Folder) -> Keeper:
+        """Start a keeper that takes over the lock of the folder and ends with this process."""
         with open(folder.path / "keeper.log", "ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
                 [sys.executable, "-I", "-S", keeper_file.__file__, str(folder.path), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -40,21 +50,31 @@ class Keeper:
                 start_new_session=True,
                 pass_fds=(folder.lock_fd,),
             )
-        self.pid = self._process.pid
+        return cls(folder.path, cast(IO[bytes], process.stdout), cast(IO[bytes], process.stdin), process)
+
+    @classmethod
+    def connect(cls, folder: Path) -> Keeper:
+        """Talk to the keeper of a running sandbox that somebody else started."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with keeper_file.short_path(folder) as path:
+                connection.connect(path)
+        except OSError as error:
+            raise SandboxError(f"the sandbox in {folder} is starting or ending; try again in a moment") from error
+        with connection:
+            return cls(folder, connection.makefile("rb"), connection.makefile("wb"), None)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request and its answer; SandboxError when the keeper is gone or could not do it."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise SandboxError("the keeper has no pipes")
         with self._lock:
             try:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                self._process.stdin.flush()
-                line = self._process.stdout.readline()
+                self._writer.write(json.dumps(request).encode() + b"\n")
+                self._writer.flush()
+                line = self._reader.readline()
             except (OSError, ValueError):
                 line = b""
         if not line:
-            raise SandboxError(f"the keeper of the sandbox in {self.folder.path} is gone, and its servers with it")
+            raise SandboxError(f"the keeper of the sandbox in {self.folder} is gone, and its servers with it")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise SandboxError(answer["error"])
@@ -63,21 +83,20 @@ class Keeper:
     def detach(self, owner: int | None) -> None:
         """Let the sandbox outlive this process; with `owner`, until that process dies."""
         self.ask(op="detach", owner=owner)
-        self._close()
 
     def stop(self) -> None:
         """Kill the servers and remove the folder; returns when both are gone. May be called again."""
-        if self._process.poll() is None:
-            with contextlib.suppress(SandboxError):
-                self.ask(op="stop")
-            self._close()
+        with contextlib.suppress(SandboxError):
+            self.ask(op="stop")
+        self.close()
+        if self._process is not None:
             self._process.wait()
 
-    def _close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+    def close(self) -> None:
+        """End the conversation; a keeper that was not detached ends with it."""
+        for pipe in (self._reader, self._writer):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 class Process:
@@ -97,8 +116,11 @@ class Process:
     def start(self) -> None:
         """Start it (again); what it writes is added to the log."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        answer = self._keeper.ask(op="spawn", argv=self.argv, env=self._env, cwd=str(self._cwd), log=str(self.log))
-        self.pid = answer["pid"]
+        request = {"argv": self.argv, "env": self._env, "cwd": str(self._cwd), "log": str(self.log)}
+        try:
+            self.pid = self._keeper.ask(op="spawn", **request)["pid"]
+        except SandboxError as error:
+            raise SandboxError(f"{self.argv[0]} cannot be started: {error}") from error
 
     def exit_code(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
@@ -129,10 +151,7 @@ class Process:
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone; nothing is removed. May be called on a dead one."""
-        if self.exit_code() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        self.wait()
+        self._keeper.ask(op="kill", pid=self.pid)
 
 
 def _last_words(log: str) -> str:

@@ -11,6 +11,7 @@ import functools
 import importlib
 import pkgutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,8 @@ class BaseService(abc.ABC):
     """A server (or a group of them that belong together) inside a sandbox.
 
     The sandbox calls `find`, gives it a `folder` and a `keeper`, then `launch` and `wait_ready`; when a port was taken
-    in between, `discard` and the two again. After that `describe` says how to reach it.
+    in between, everything is removed and done again. After that `describe` says how to reach it; `noted` is the
+    sandbox's, to be called when process ids have changed.
     """
 
     kind: ClassVar[str]
@@ -44,6 +46,7 @@ class BaseService(abc.ABC):
         self.name = name or self.kind
         self.binary = binary
         self.processes: list[Process] = []
+        self.noted: Callable[[], None] = lambda: None
 
     def find(self) -> Path:
         """The program to run; BinaryMissing says how to get it."""
@@ -89,6 +92,7 @@ class BaseService(abc.ABC):
             if process.exit_code() is not None:
                 process.start()
         self.wait_ready(time.monotonic() + seconds)
+        self.noted()
 
     def pause(self, process: Process, deadline: float) -> None:
         """One turn of a waiting loop: raises when the process died or the time is over, else sleeps a moment."""

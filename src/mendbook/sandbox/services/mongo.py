@@ -8,16 +8,16 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
-
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from mendbook.sandbox.errors import SandboxError
 from mendbook.sandbox.ports import LOOPBACK, free_ports
 from mendbook.sandbox.process import Process
 from mendbook.sandbox.service import BaseService
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
 
 # "Waiting for connections": only from then on it is sure that the one who answers on the port is ours
 _LISTENING = '"id":23016'
@@ -91,6 +91,9 @@ class Service(BaseService):
         ]
 
     def wait_ready(self, deadline: float) -> None:
+        # here, so that the import overlaps with the start of the server
+        from pymongo.errors import PyMongoError
+
         for process in self.processes:
             while _LISTENING not in process.written():
                 self.pause(process, deadline)
@@ -129,6 +132,8 @@ class Service(BaseService):
             self.pause(self.processes[0], deadline)
 
     def _state(self, port: int) -> str | None:
+        from pymongo.errors import PyMongoError
+
         try:
             with self._client(port, login=True) as client:
                 hello = client.admin.command("hello")
@@ -139,6 +144,8 @@ class Service(BaseService):
         return "secondary" if hello.get("secondary") else None
 
     def _client(self, port: int, *, login: bool) -> MongoClient[dict[str, Any]]:
+        from pymongo import MongoClient
+
         return MongoClient(self._uri([port], login=login, directConnection="true"), serverSelectionTimeoutMS=3000)
 
     def _uri(self, ports: Sequence[int], *, login: bool, **options: str) -> str:

@@ -8,10 +8,6 @@ import secrets
 import string
 from typing import Any
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from mendbook.sandbox.ports import LOOPBACK, free_ports
 from mendbook.sandbox.service import BaseService
 
@@ -42,7 +38,7 @@ class Service(BaseService):
         data = self.folder / "data"
         data.mkdir(mode=0o700)
         command = [str(self.found), "mini", "-dir", str(data), "-ip", LOOPBACK, "-ip.bind", LOOPBACK]
-        command += ["-bucket", self.bucket, "-admin.ui=false", "-webdav=false"]
+        command += ["-admin.ui=false", "-webdav=false"]
         # on by default: it reports to its makers
         command += ["-master.telemetry=false"]
         # their default ports are fixed, and a second weed dies of that
@@ -54,15 +50,23 @@ class Service(BaseService):
 
     def wait_ready(self, deadline: float) -> None:
         # signed with our keys: another sandbox's server on the same port would answer 403
-        while self._head_bucket() != 200:
-            self.pause(self.processes[0], deadline)
+        while (status := self._ask("HEAD")) != 200:
+            # made here and not with -bucket, which weed does half a second after it serves
+            if status != 404 or self._ask("PUT") != 200:
+                self.pause(self.processes[0], deadline)
 
-    def _head_bucket(self) -> int | None:
-        request = AWSRequest("HEAD", f"{self.endpoint_url}/{self.bucket}")
+    def _ask(self, method: str) -> int | None:
+        """The status of a signed request about the bucket; None when nobody answers."""
+        # here, so that the import overlaps with the start of the server
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        request = AWSRequest(method, f"{self.endpoint_url}/{self.bucket}")
         S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", _REGION).add_auth(request)
         connection = http.client.HTTPConnection(LOOPBACK, self.ports["s3"], timeout=3)
         try:
-            connection.request("HEAD", f"/{self.bucket}", headers=dict(request.headers.items()))
+            connection.request(method, f"/{self.bucket}", headers=dict(request.headers.items()))
             return connection.getresponse().status
         except (OSError, http.client.HTTPException):
             return None
