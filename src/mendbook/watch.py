@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Follows the files that a run writes while it goes on: progress of long steps and the journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mendbook import processes
+from mendbook.events import Planned, Progressed
+from mendbook.records import Plan
+
+
+class _Tail:
+    """Complete lines that were appended to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def lines(self) -> list[dict[str, Any]]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                text = file.read()
+        except OSError:
+            return []
+        # the last line may still be on its way
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        found = []
+        for line in whole.splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                found.append(entry)
+        return found
+
+
+class Watch:
+    """Turns new lines into events; ``modules`` are the processes that wrote progress, as they were at that moment."""
+
+    def __init__(self, progress: Path, journal: Path, tell: Callable[[Progressed | Planned], None]) -> None:
+        self._progress = progress
+        self._tell = tell
+        self._journal = _Tail(journal)
+        self._tails: dict[Path, _Tail] = {}
+        self.modules: set[processes.Process] = set()
+        self.last: dict[str, Progressed] = {}
+
+    def look(self) -> None:
+        """Read what is new. Cheap enough for ten times a second."""
+        for entry in self._journal.lines():
+            if entry.get("event") == "begin":
+                self._planned(entry)
+        for path in sorted(self._progress.glob("*.jsonl")):
+            tail = self._tails.setdefault(path, _Tail(path))
+            for entry in tail.lines():
+                self._progressed(path.stem.rpartition("-")[0], entry)
+
+    def _planned(self, entry: dict[str, Any]) -> None:
+        try:
+            plan = msgspec.convert(entry.get("plan"), Plan)
+        except msgspec.ValidationError:
+            return
+        self._tell(Planned(host=str(entry.get("host")), plan=plan))
+
+    def _progressed(self, host: str, entry: dict[str, Any]) -> None:
+        if isinstance(pid := entry.get("pid"), int):
+            # read now: later the number may belong to somebody else
+            if (process := processes.read(pid)) is not None:
+                self.modules.add(process)
+            return
+        try:
+            step = msgspec.convert({"total": None, "unit": "", **entry, "host": host, "event": "progress"}, Progressed)
+        except msgspec.ValidationError:
+            return
+        self.last[host] = step
+        self._tell(step)
