@@ -36,7 +36,8 @@ def test_a_playbooks_file_is_plain(name):
 
 @pytest.mark.parametrize("name", content.playbook_names())
 def test_a_playbook_has_its_page_and_its_test(name):
-    assert playbook_rules.companion_violations(name, content.ROOT) == []
+    risk = content.playbooks()[name][0]["vars"]["mend_procedure"]["risk"]
+    assert playbook_rules.companion_violations(name, content.ROOT, risk) == []
 
 
 @pytest.mark.parametrize("name", content.playbook_names())
@@ -139,10 +140,10 @@ def test_a_file_that_is_no_list_of_plays_is_found(plays):
 
 
 def test_a_page_or_test_that_is_missing_is_found(tmp_path):
-    assert len(playbook_rules.companion_violations("restore_x", tmp_path)) == 2
+    assert len(playbook_rules.companion_violations("restore_x", tmp_path, "destroys")) == 2
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "restore_x.md").write_text("# Restore\n\n## Variables\n")
-    found = playbook_rules.companion_violations("restore_x", tmp_path)
+    found = playbook_rules.companion_violations("restore_x", tmp_path, "destroys")
     assert "docs/restore_x.md has no section '## How to undo it'" in found
 
 
