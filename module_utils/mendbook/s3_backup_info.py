@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""What mend_s3_backup_info tells: the catalogue, the backup that would be taken, and whether its bytes are right."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+
+from ansible.module_utils.mendbook import s3
+from ansible.module_utils.mendbook.errors import MendError, VerifyFailed
+from ansible.module_utils.mendbook.s3_catalogue import catalogue, read_manifest
+from ansible.module_utils.mendbook.s3_choice import choose, passed_over
+from ansible.module_utils.mendbook.s3_options import check_pick
+from ansible.module_utils.mendbook.s3_reference import reference
+from ansible.module_utils.mendbook.s3_stream import ObjectSource
+
+MAX_NAMESPACES = 1000
+
+
+class BackupInfo:
+    """The reading procedure behind the module; ``params`` are its options."""
+
+    def __init__(self, params):
+        self._params = params
+
+    @contextlib.contextmanager
+    def open(self, params):
+        """Yield the S3 client."""
+        check_pick(params)
+        client = s3.client(params)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def observe(self, client):
+        """Return the facts of the module's RETURN; MendError carries the catalogue in its details."""
+        params = self._params
+        now = datetime.datetime.now(datetime.timezone.utc)
+        found = catalogue(client, params["bucket"], params["prefix"], pattern=params["pattern"], params=params)
+        facts = _catalogue_facts(found, now, params["limit"])
+        try:
+            chosen = choose(
+                found, key=params["key"], version_id=params["version_id"], at=params["at"], latest=params["latest"]
+            )
+            chosen = read_manifest(client, chosen, params)
+            facts["chosen"] = _chosen_facts(chosen, now)
+            facts["passed_over"] = passed_over(found, chosen)[: params["limit"]]
+            facts["verified"] = verify(client, chosen, params) if params["verify"] else None
+        except MendError as error:
+            error.details = dict(facts, **error.details)
+            raise
+        return facts
+
+
+def verify(client, backup, params):
+    """Read every byte of a backup and return what that showed; VerifyFailed when they are not the promised ones."""
+    known = reference(client, backup, params, whole_multipart=True)
+    source = ObjectSource(client, backup, params, known)
+    began = time.monotonic()
+    try:
+        for _part in source:
+            pass
+    except VerifyFailed as error:
+        error.details = dict(error.details, verified=_verified_facts(source, known, "differs", began))
+        raise
+    return _verified_facts(source, known, "matches" if known.name else "nothing to compare with", began)
+
+
+def _verified_facts(source, known, result, began):
+    return {
+        "result": result,
+        "compared_with": known.name,
+        "why_not": known.why,
+        "sha256": source.sha256,
+        "read_bytes": source.bytes_read,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def _catalogue_facts(found, now, limit):
+    counts = {"complete": 0, "incomplete": 0, "unknown": 0, "deleted": 0}
+    for backup in found.backups:
+        word = {True: "complete", False: "incomplete", None: "unknown"}[backup.complete]
+        counts["deleted" if backup.deleted else word] += 1
+    return {
+        "bucket": found.bucket,
+        "prefix": found.prefix,
+        "counts": counts,
+        "backups": [backup.to_facts(now) for backup in found.backups[:limit]],
+        "pointers": [
+            {
+                "key": pointer.key,
+                "names": None if isinstance(pointer.target, MendError) else pointer.target[0],
+                "problem": pointer.target.msg if isinstance(pointer.target, MendError) else None,
+            }
+            for pointer in found.pointers[:limit]
+        ],
+        "notes": found.notes,
+    }
+
+
+def _chosen_facts(chosen, now):
+    facts = chosen.to_facts(now)
+    collections = (chosen.manifest or {}).get("collections") or {}
+    facts["collections"] = {
+        namespace: {field: described.get(field) for field in ("type", "count", "newest")}
+        for namespace, described in sorted(collections.items())[:MAX_NAMESPACES]
+    }
+    return facts

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Module options of everything that talks to S3, and what can be said about them before anything is contacted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from urllib.parse import urlsplit
+
+from ansible.module_utils.mendbook.errors import MendError
+from ansible.module_utils.mendbook.manifest import moment
+
+CONNECTION_SPEC = {
+    "s3_endpoint_url": {"type": "str"},
+    "s3_region": {"type": "str"},
+    "s3_profile": {"type": "str"},
+    "s3_role_arn": {"type": "str"},
+    "s3_ca_file": {"type": "path"},
+    "s3_path_style": {"type": "bool", "default": False},
+    "s3_access_key": {"type": "str", "no_log": True},
+    "s3_secret_key": {"type": "str", "no_log": True},
+    "s3_session_token": {"type": "str", "no_log": True},
+    "s3_sse_customer_key": {"type": "str", "no_log": True},
+}
+
+PICK_SPEC = {
+    "bucket": {"type": "str"},
+    "prefix": {"type": "str", "default": ""},
+    "pattern": {"type": "str", "default": "*"},
+    "key": {"type": "str", "no_log": False},
+    "version_id": {"type": "str"},
+    "at": {"type": "str"},
+    "latest": {"type": "bool", "default": False},
+}
+PICK_MUTUALLY_EXCLUSIVE = [("key", "at")]
+PICK_REQUIRED_BY = {"version_id": "key"}
+
+
+def check_options(params):
+    """Raise MendError (rule options) when the connection options cannot be meant; contacts nothing."""
+    if bool(params.get("s3_access_key")) != bool(params.get("s3_secret_key")):
+        raise _bad("s3_access_key and s3_secret_key belong together: give both, or neither to use a profile or a role")
+    if params.get("s3_session_token") and not params.get("s3_access_key"):
+        raise _bad("s3_session_token belongs to s3_access_key and s3_secret_key, which are missing")
+    if params.get("s3_access_key") and params.get("s3_profile"):
+        raise _bad("s3_profile and s3_access_key both name credentials: give one of them")
+    endpoint = params.get("s3_endpoint_url")
+    if endpoint is not None:
+        _check_endpoint(endpoint)
+    ca_file = params.get("s3_ca_file")
+    if ca_file is not None:
+        if not os.path.isabs(ca_file):
+            raise _bad("s3_ca_file must be an absolute path")
+        if not os.path.isfile(ca_file):
+            raise _bad(f"s3_ca_file {ca_file} is not a file on this machine")
+    sse_key(params)
+
+
+def check_pick(params):
+    """Raise MendError (rule options) when the choice of a backup contradicts itself."""
+    if not params.get("bucket"):
+        raise _bad("bucket is empty: name the bucket that holds the backups")
+    if params.get("latest") and (params.get("key") or params.get("at")):
+        raise _bad("latest excludes key and at: it means what the key named latest stands for")
+    if params.get("at"):
+        try:
+            moment(params["at"])
+        except ValueError as error:
+            raise _bad(f"at is {error}") from None
+
+
+def sse_key(params):
+    """Return the 32 bytes of the customer's encryption key (SSE-C), or None."""
+    text = params.get("s3_sse_customer_key")
+    if not text:
+        return None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise _bad("s3_sse_customer_key is not the base64 text of 32 bytes")
+    return key
+
+
+def sse_arguments(params):
+    """Return the arguments that a GET or HEAD of an object needs for SSE-C; empty without a customer key."""
+    key = sse_key(params)
+    return {} if key is None else {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
+
+
+def shown_endpoint(url):
+    """Return scheme, host and port of an endpoint, never what may stand before the host."""
+    parts = urlsplit(url)
+    return "{}://{}".format(parts.scheme, parts.netloc.rpartition("@")[2])
+
+
+def _check_endpoint(endpoint):
+    try:
+        parts = urlsplit(endpoint)
+        port_is_a_number = parts.port is None or parts.port > 0
+    except ValueError:
+        raise _bad("s3_endpoint_url is not a URL like https://s3.example.com:9000") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_a_number:
+        raise _bad("s3_endpoint_url is not a URL like https://s3.example.com:9000")
+    if "@" in parts.netloc:
+        raise _bad("s3_endpoint_url holds credentials: give them as s3_access_key and s3_secret_key")
+    if parts.query or parts.fragment:
+        raise _bad("s3_endpoint_url has a query or a fragment: the bucket is named by the option bucket")
+
+
+def _bad(what):
+    return MendError(f"S3 options: {what}.", rule="options")

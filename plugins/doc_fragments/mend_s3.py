@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Options that every module has that talks to S3, and those that choose a backup there."""
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  s3_endpoint_url:
+    description:
+      - URL of the S3 store, such as V(https://s3.example.com:9000). Without it, Amazon's store of O(s3_region).
+    type: str
+  s3_region:
+    description: Region of the bucket. Without it, the one of O(s3_profile) or of the environment, else V(us-east-1).
+    type: str
+  s3_profile:
+    description: Name of a profile in the AWS configuration of the user who runs the module.
+    type: str
+  s3_role_arn:
+    description:
+      - Role to assume with the other credentials; it is renewed while it is in use.
+      - A store that is not Amazon's is asked for the role at O(s3_endpoint_url), unless the AWS configuration names
+        another STS endpoint.
+    type: str
+  s3_ca_file:
+    description: Absolute path of a file with the certificates of the authorities that may sign the store's certificate.
+    type: path
+  s3_path_style:
+    description:
+      - Put the bucket into the path of the URL instead of the host name. Most stores that are not Amazon's want it.
+    type: bool
+    default: false
+  s3_access_key:
+    description:
+      - Access key, given as V(env:NAME), V(file:/absolute/path) or from a vault.
+      - Without it, the credentials of O(s3_profile), of the environment or of the machine.
+    type: str
+  s3_secret_key:
+    description: Secret key that belongs to O(s3_access_key).
+    type: str
+  s3_session_token:
+    description: Session token that belongs to O(s3_access_key) when the credentials are temporary.
+    type: str
+  s3_sse_customer_key:
+    description: Key of objects that are encrypted with a customer key (SSE-C), as the base64 text of its 32 bytes.
+    type: str
+"""
+
+    PICK = r"""
+options:
+  bucket:
+    description: Bucket that holds the backups.
+    type: str
+  prefix:
+    description:
+      - Only keys that begin with this text. End it with V(/), or V(shop) also means V(shop-test/).
+    type: str
+    default: ""
+  pattern:
+    description: Only keys whose last part matches these shell wildcards, such as V(*.archive.gz).
+    type: str
+    default: "*"
+  key:
+    description: Key of the backup to take, instead of the newest complete one.
+    type: str
+  version_id:
+    description: Version of O(key) to take, in a bucket with versions. Without it, the current one.
+    type: str
+  at:
+    description:
+      - Take the newest complete backup that was finished at or before this moment, in ISO 8601 with a time zone,
+        such as V(2026-11-20T00:00:00Z).
+    type: str
+  latest:
+    description:
+      - Take what the key named V(latest) (with or without an ending) under O(prefix) stands for.
+      - That is the object itself or, when the object is a small text, the backup whose key it names. A JSON object
+        with C(key) and perhaps C(version_id) is understood, too.
+    type: bool
+    default: false
+"""
