@@ -7,19 +7,19 @@ import time
 from contextlib import contextmanager
 
 from . import manifest as manifests
-from . import mongo_options, s3_options
 from .errors import Nothing, VerifyFailed
 from .lock import holder
 from .mongo import connect
-from .mongo_catalog import STATE, catalog
+from .mongo_catalog import catalog
 from .mongo_compare import Check, compare_count, compare_shape, compare_sum, parked_ttls
 from .mongo_content import CLOCK_SKEW, Reader, data_place, date_fields, has_sum, iso, newest, now, shapes, time_field
 from .mongo_expect import nearest, parse_expectations, parse_time_fields, quoted
+from .mongo_marker import markers
+from .mongo_options import secrets_in
 from .mongo_verify_manifest import read_manifest, select_entries
 
 MOST_CHECKS = 1000
 MOST_WORDS = 5
-_INTERRUPTED = ("prepared", "swapping", "undoing")
 
 
 class Verify:
@@ -35,8 +35,8 @@ class Verify:
         self._manifest = None
 
     def secrets(self, params):
-        """Texts that no output may show."""
-        return [*mongo_options.secrets_in(params), *s3_options.secrets_in(params)]
+        """Texts that no output may show beside the options that ansible hides by itself."""
+        return secrets_in(params)
 
     @contextmanager
     def open(self, params):
@@ -68,7 +68,7 @@ class Verify:
         database = deployment.client[self.params["database"]]
         with deployment.deadline():
             seen = catalog(database)
-            checks = interrupted_restore(database)
+            checks = interrupted_restore(database, seen)
         live = seen.live()
         wanted = {name for name in live if not self.params.get("collections") or name in self._entries}
         wanted |= {name for name in self._expected.names() if name in live}
@@ -232,10 +232,10 @@ def verdict_words(target, failed, total):
     return f"{target} is not what it should be, {len(failed)} of {total} checks failed: {'; '.join(shown)}{more}"
 
 
-def interrupted_restore(database):
+def interrupted_restore(database, seen):
     """A failed check when a restore or an undo of this database was started and not ended, else nothing."""
-    marker = database[STATE].find_one({"_id": "swap"})
-    if not marker or marker.get("phase") not in _INTERRUPTED:
+    marker = next((one for one in reversed(markers(database, seen)) if one.interrupted), None)
+    if marker is None:
         return []
     at_work = holder(database)
     if at_work:
@@ -245,11 +245,11 @@ def interrupted_restore(database):
         )
     else:
         words = (
-            f"a restore (run {quoted(marker.get('run'))}) stopped in phase {marker['phase']}: finish it with "
+            f"a restore (run {quoted(marker.entry['run'])}) stopped in phase {marker.phase}: finish it with "
             "ansible-playbook playbooks/undo_restore_mongo.yml -e mongo_undo_action=finish, or take it back with "
             "-e mongo_undo_action=undo"
         )
-    return [Check("restore", database.name, "finished", marker["phase"], False, words)]
+    return [Check("restore", database.name, "finished", marker.phase, False, words)]
 
 
 def _exists(name, found, known):
