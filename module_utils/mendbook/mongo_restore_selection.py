@@ -89,8 +89,8 @@ def _check_targets(items, database):
         problem = _name_problem(name, database)
         if problem:
             raise Refused(
-                f"{name!r} cannot be the name of a collection here: {problem}; give {item.source.name!r} another name with "
-                "mongo_restore_rename",
+                f"{name!r} cannot be the name of a collection here: {problem}; "
+                f"give {item.source.name!r} another name with mongo_restore_rename",
                 rule="rename",
             )
         if name in seen:
@@ -126,8 +126,8 @@ def check_types(items, live):
         found = live.get(item.target)
         if found is not None and found != item.type:
             raise Refused(
-                f"{item.target} is a {found} in the target and a {item.type} in the backup; rename or drop the live one "
-                "first, or leave it out with mongo_restore_exclude",
+                f"{item.target} is a {found} in the target and a {item.type} in the backup; "
+                "rename or drop the live one first, or leave it out with mongo_restore_exclude",
                 rule="type",
             )
 
