@@ -77,12 +77,8 @@ def start(
     if foreground:
         _stay(box, as_json)
     else:
-        try:
-            _print(box.status(), as_json)
-            box.detach(owner_pid)
-        except BaseException:
-            box.stop()
-            raise
+        box.detach(owner_pid)
+        _print(box.status(), as_json)
 
 
 def _stay(box: sandbox.Sandbox, as_json: bool) -> None:

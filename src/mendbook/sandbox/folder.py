@@ -90,12 +90,12 @@ def _claim(directory: Path, created: bool) -> Folder:
     # a sandbox that is just being removed may take marker and folder away between two steps: then look again
     for _ in range(100):
         marker = directory / MARKER
-        if not marker.exists() and any(directory.iterdir()):
-            raise FolderRefused(
-                f"{directory} is not empty and was not made by mendbook sandbox; nothing in it was touched. "
-                "Name a folder that is empty or does not exist"
-            )
         try:
+            if not marker.exists() and any(directory.iterdir()):
+                raise FolderRefused(
+                    f"{directory} is not empty and was not made by mendbook sandbox; nothing in it was touched. "
+                    "Name a folder that is empty or does not exist"
+                )
             fd = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
