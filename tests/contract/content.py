@@ -26,12 +26,17 @@ def load_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """The environment of a program of ansible that works on the content of ``root``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MENDBOOK_"))}
+    path = f"{PROGRAMS}{os.pathsep}{kept['PATH']}"
+    return {**kept, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "NO_COLOR": "1", "PATH": path}
+
+
 def command(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run one of this environment's programs on the content of ``root``, from a folder that is not it."""
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "NO_COLOR": "1"}
-    environment["PATH"] = f"{PROGRAMS}{os.pathsep}{environment['PATH']}"
     program = [str(PROGRAMS / arguments[0]), *arguments[1:]]
-    return subprocess.run(program, cwd="/", env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(program, cwd="/", env=environment(root), capture_output=True, text=True, timeout=120)
 
 
 @dataclass(frozen=True)
