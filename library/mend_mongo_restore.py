@@ -145,7 +145,7 @@ done:
   returned: when acting
   type: list
   elements: dict
-skipped:
+skipped_objects:
   description: What was left as it is, and why.
   returned: when acting
   type: list

@@ -161,13 +161,15 @@ def _end(module, procedure, attempt):
         error = None
     error = _in_its_place(error, attempt)
     result = {
-        "changed": bool(attempt.done),
+        "changed": bool(attempt.done) and not isinstance(error, Undone),
         "plan": plan,
         "state": _state(error, attempt, module.check_mode),
         "figures": dict(getattr(procedure, "figures", None) or {}),
     }
     if attempt.acting or error is not None:
-        result.update(done=plans.trim(attempt.done), skipped=plans.trim(attempt.skipped), read_back=attempt.read_back)
+        # a key named skipped would tell ansible that the whole task was
+        result.update(skipped_objects=plans.trim(attempt.skipped), read_back=attempt.read_back)
+        result["done"] = plans.trim(attempt.done)
     if plan and module._diff:
         result["diff"] = diff_of(plan)
     _warn(module, procedure)
@@ -202,11 +204,11 @@ def _state(error, attempt, check_mode):
     reason = getattr(error, "reason", None)
     if reason == "unknown":
         return "UNKNOWN"
-    if attempt.done:
-        return "failed (undone)" if isinstance(error, Undone) else "partial"
-    if reason in ("refused", "drift", "nothing", "locked"):
-        return "refused"
-    return "failed (undone)" if isinstance(error, Undone) else "failed (nothing changed)"
+    if isinstance(error, Undone):
+        return "failed (undone)"
+    if attempt.done or reason == "partial":
+        return "partial"
+    return "refused" if reason in ("refused", "drift", "nothing", "locked") else "failed (nothing changed)"
 
 
 def _words(error):

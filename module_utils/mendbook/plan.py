@@ -178,7 +178,7 @@ def _group(entry):
 
 def _sum_entry(key, members):
     op, group, reason = key
-    where = f" in {group}" if group else ""
+    where = f" in {group}" if group is not None else ""
     entry = {"object": f"{len(members)} more{where}", "objects": len(members), **_sums(members)}
     facts = {"op": op, "group": group, "reason": reason}
     return dict(entry, **{name: value for name, value in facts.items() if value is not None})

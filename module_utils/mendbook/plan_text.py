@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import unicodedata
 
+from ansible.module_utils.mendbook.plan import refusal_text
+
 MAX_DIFF_LINES = 200
 MAX_LINE = 200
+SHOWN_CHANGES = 10
 
 
 def clean(value, limit=MAX_LINE):
@@ -78,3 +81,40 @@ def diff_of(plan):
         lines.append("  and {} more lines in the result's plan".format(len(plan["changes"]) - MAX_DIFF_LINES))
     header = "{}: {}".format(plan["module"], clean(plan["target"]["id"]))
     return {"prepared": "\n".join([header, *lines, ""])}
+
+
+def plan_lines(plan, host, with_changes=True):
+    """Return the plan as lines for a terminal: what it is about, what it does, what speaks against it, the way back."""
+    target = plan["target"]
+    rows = [("target", clean(target["id"]) + (f"  at {clean(target['address'])}" if target.get("address") else ""))]
+    if plan.get("source"):
+        rows.append(("source", clean(_pairs(plan["source"]), 400)))
+    rows.append(("changes", _totals_text(plan)))
+    if with_changes:
+        rows += [("", "  " + change_line(change)) for change in plan["changes"][:SHOWN_CHANGES]]
+        if len(plan["changes"]) > SHOWN_CHANGES:
+            rows.append(("", f"  and {len(plan['changes']) - SHOWN_CHANGES} more (--diff shows them)"))
+    if plan.get("remains"):
+        rows.append(("remains", clean(_pairs(plan["remains"]))))
+    rows += [("cap", f"{clean(cap['name'])}: {cap['used']} of {cap['limit']}") for cap in plan["caps"]]
+    if plan.get("expected_seconds") is not None:
+        rows.append(("takes", f"about {plan['expected_seconds']:.0f} s"))
+    rows.append(("undo", _undo_text(plan["undo"])))
+    rows += [("note", clean(note, 400)) for note in plan["notes"]]
+    rows += [("refused", clean(refusal_text([entry]), 600)) for entry in plan["refusals"]]
+    return [f"PLAN {plan['module']} on {clean(host)}", *(f"  {name:<8} {text}" for name, text in rows)]
+
+
+def _totals_text(plan):
+    totals = plan["totals"]
+    risk = {"destroys": ", destroys data", "changes": "", "reads": ""}[plan["risk"]]
+    amount = amount_text(totals)
+    return f"{totals['objects']:,} objects" + (f", {amount}" if amount else "") + risk
+
+
+def _undo_text(undo):
+    if "none" in undo:
+        return f"none: {clean(undo['none'])}"
+    variables = "".join(f" -e {name}={value}" for name, value in (undo.get("variables") or {}).items())
+    until = f", until {clean(undo['until'])}" if undo.get("until") else ""
+    return clean(f"playbook {undo['procedure']}{variables}", 400) + until

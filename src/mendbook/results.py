@@ -16,7 +16,7 @@ from mendbook.records import Failure, Plan
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
 _ENDS = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_unreachable": "unreachable"}
 _RESULT_KEYS = frozenset(
-    "changed plan done skipped read_back figures state msg mend diff warnings deprecations invocation failed "
+    "changed plan done skipped_objects read_back figures state msg mend diff warnings deprecations invocation failed "
     "exception unreachable ansible_facts results stdout stdout_lines stderr stderr_lines".split()
 )
 
@@ -123,7 +123,7 @@ def host_result(step: Step, check: bool) -> HostResult:
         module=step.module,
         plan=plan,
         done=tuple(_list(said.get("done"))),
-        skipped=tuple(_list(said.get("skipped"))),
+        skipped=tuple(_list(said.get("skipped_objects"))),
         read_back=_dict(said.get("read_back")),
         figures=_dict(said.get("figures")),
         facts={key: value for key, value in said.items() if key not in _RESULT_KEYS and not key.startswith("_")}
