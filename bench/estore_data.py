@@ -93,8 +93,8 @@ class Shop:
     """Makes the documents of one collection from a seeded source of chance."""
 
     def __init__(self, collection: str, counts: dict[str, int], seed: str) -> None:
-        self.chance = random.Random(f"{seed}:{collection}")  # noqa: S311
-        pools = random.Random(f"{seed}:pools")  # noqa: S311
+        self.chance = random.Random(f"{seed}:{collection}")
+        pools = random.Random(f"{seed}:pools")
         self.counts = counts
         self.prices = [Decimal128(f"{pools.randrange(100, 99999) / 100:.2f}") for _ in range(20_000)]
         self.totals = [Decimal128(f"{pools.randrange(500, 999999) / 100:.2f}") for _ in range(50_000)]
