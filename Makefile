@@ -10,6 +10,7 @@ MODULES := $(basename $(notdir $(wildcard library/mend_*.py)))
 PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 2 --durations=10
 
 .PHONY: help drill test check format docs faults bench sandbox-environment dev-environment
+.PHONY: check-format check-code check-types check-ansible check-modules check-contract
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -20,13 +21,25 @@ drill: sandbox-environment  ## restore a sample backup from S3 into a scratch Mo
 test: dev-environment  ## run every test, on ansible-core 2.19 and 2.21
 	@eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests $(ARGS)
 
-check: dev-environment  ## format, lint, types, module documentation, contract tests
+check: check-format check-code check-types check-ansible check-modules check-contract  ## all that needs no server (-k: go on after a failure)
+
+check-format: dev-environment
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+
+check-code: dev-environment
 	@$(BIN)/ruff check --quiet .
+
+check-types: dev-environment
 	@$(BIN)/mypy
+
+check-ansible: dev-environment
 	@$(ON_PATH) $(BIN)/python tools/lint_ansible.py
+
+check-modules: dev-environment
 	@$(if $(MODULES),ANSIBLE_CONFIG=ansible.cfg $(BIN)/ansible-doc --type module $(MODULES) >/dev/null)
-	@$(PYTEST) tests/contract
+
+check-contract: dev-environment
+	@$(PYTEST) tests/contract $(ARGS)
 
 format: dev-environment  ## format the code and sort its imports
 	@$(BIN)/ruff check --quiet --select I --fix . && $(BIN)/ruff format --quiet .
