@@ -170,21 +170,23 @@ def test_another_type_is_all_that_is_said():
 
 
 def test_a_parked_ttl_says_that_restore_is_not_finished():
-    found = entry(options={"expireAfterSeconds": PARKED_TTL}, indexes=[index(expireAfterSeconds=PARKED_TTL)])
-    expected = entry(options={"expireAfterSeconds": 60}, indexes=[index(expireAfterSeconds=60)])
+    found = entry(indexes=[index(expireAfterSeconds=PARKED_TTL)])
+    expected = entry(indexes=[index(expireAfterSeconds=60)])
     assert differences(expected, found) == []
     said = [check.words for check in parked_ttls("orders", found, expected)]
-    assert said == [
-        'TTL index "i" is parked at 2147483647 seconds: restore not finished',
-        "expireAfterSeconds is parked at 2147483647: restore not finished",
-    ]
-    assert len(parked_ttls("orders", found)) == 2
+    assert said == ['TTL index "i" is parked at 2147483647 seconds: restore not finished']
+    assert len(parked_ttls("orders", found)) == 1
 
 
 def test_a_ttl_that_the_manifest_has_at_that_value_is_not_parked():
-    found = entry(options={"expireAfterSeconds": PARKED_TTL}, indexes=[index(expireAfterSeconds=PARKED_TTL)])
+    found = entry(indexes=[index(expireAfterSeconds=PARKED_TTL)])
     assert parked_ttls("orders", found, found) == []
     assert differences(found, found) == []
+
+
+def test_a_collection_that_has_lost_its_ttl_may_be_an_unfinished_restore():
+    (said,) = differences(entry(options={"expireAfterSeconds": 60}), entry())
+    assert said == 'option "expireAfterSeconds" is absent, expected 60 (restore not finished, or switched off)'
 
 
 @pytest.mark.parametrize(
