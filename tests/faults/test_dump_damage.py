@@ -82,7 +82,8 @@ def test_every_flipped_bit_of_a_gzip_archive_is_found_or_harmless(plain):
     packed = gzip.compress(plain, 6)
     found, harmless, definitions = damage(packed, FLIPS, "gzip", content(packed))
     assert not definitions
-    assert all(position < 10 for position in harmless), "only gzip's header has bits that carry no data"
+    # the header's flags, time and system, and the filling bits of the last byte before the checksum, carry no data
+    assert all(position < 10 or position == len(packed) - 9 for position in harmless)
     assert found >= FLIPS - 80
 
 
@@ -109,11 +110,11 @@ def test_flipped_bits_of_the_real_archive_are_found():
 def test_every_flipped_bit_of_a_tar_of_gzip_files_is_found_or_harmless(real):
     files = directory_files("estore", {name: documents for (_db, name), documents in real.items()})
     data = tar_of(files)
-    found, harmless, definitions = damage(data, 600, "tar", content(data))
+    found, harmless, definitions = damage(data, FLIPS, "tar", content(data))
     assert not definitions
-    assert found + len(harmless) == 600
+    assert found + len(harmless) == FLIPS
     # what follows a member up to 512 bytes, and the end's second block, are filling; gzip's headers as above
-    assert found >= 300
+    assert found >= 0.9 * FLIPS
 
 
 def test_a_cut_at_every_border_of_a_document_is_found(plain, real):
