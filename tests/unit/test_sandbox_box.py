@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 import mendbook.sandbox
+import mendbook.sandbox.process
 from mendbook.sandbox import BaseService, SandboxError, ServerDied
 from mendbook.sandbox.ports import free_ports, is_free
 
@@ -209,3 +211,43 @@ def test_servers_get_no_settings_from_our_environment(monkeypatch):
         with open(f"/proc/{box.services['echo'].pid}/environ", "rb") as file:
             names = {entry.split(b"=")[0].decode() for entry in file.read().split(b"\0") if entry}
     assert names <= {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "HOME", "TMPDIR", "TOKEN"}
+
+
+def test_an_owner_is_followed_where_the_kernel_does_not_tell_of_its_death(monkeypatch, tmp_path):
+    old_kernel = tmp_path / "keeper.py"
+    real = mendbook.sandbox.process.keeper_file.__file__
+    old_kernel.write_text(f"import os, runpy\ndel os.pidfd_open\nrunpy.run_path({real!r}, run_name='__main__')\n")
+    monkeypatch.setattr(mendbook.sandbox.process.keeper_file, "__file__", str(old_kernel))
+    with subprocess.Popen(["sleep", "60"]) as owner:
+        box = mendbook.sandbox.start([Echo()], directory=tmp_path / "box")
+        facts = box.status()["echo"]
+        box.detach(owner.pid)
+        time.sleep(0.7)
+        assert not gone(facts["pid"])
+        owner.kill()
+    deadline = time.monotonic() + 5
+    while box.directory.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(facts["pid"]) and not box.directory.exists()
+
+
+def test_a_process_that_forked_and_lives_on_does_not_keep_the_sandbox(tmp_path):
+    owner = f"""
+import os, sys, time
+import mendbook.sandbox
+import mendbook.sandbox.process
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_sandbox_box import Echo
+box = mendbook.sandbox.start([Echo()], directory={str(tmp_path / "box")!r})
+print(box.status()["echo"]["pid"], flush=True)
+if os.fork():
+    os._exit(1)
+os.close(1)
+time.sleep(5)
+"""
+    ended = subprocess.run([sys.executable, "-c", owner], stdout=subprocess.PIPE, text=True, timeout=30)
+    pid = int(ended.stdout)
+    deadline = time.monotonic() + 3
+    while (tmp_path / "box").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(pid) and not (tmp_path / "box").exists()

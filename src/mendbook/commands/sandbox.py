@@ -88,11 +88,11 @@ def _stay(box: sandbox.Sandbox, as_json: bool) -> None:
         raise KeyboardInterrupt
 
     with box:
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, interrupt)
-        _print(box.status(), as_json)
-        _say("press Ctrl-C to stop")
         try:
+            for ending in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(ending, interrupt)
+            _print(box.status(), as_json)
+            _say("press Ctrl-C to stop")
             while box.status()["running"]:
                 time.sleep(_WATCH_SECONDS)
         except KeyboardInterrupt:
