@@ -9,22 +9,24 @@ import secrets
 import socket
 import threading
 import time
-from datetime import timezone
+from datetime import timedelta, timezone
 
 from .errors import Locked, Unknown
 
-_ID = "lock"
 # a lease counts as lost this long before the server would give it to somebody else
 _MARGIN_SECONDS = 1.0
+# of several steps in a row only the first pays for asking the server
+_FRESH_SECONDS = 0.25
 
 
 class MongoLease:
     """A lease on one MongoDB database, held while the ``with`` block runs.
 
-    One document, ``{_id: "lock"}`` in ``__mend_state``: ``{owner, run, holder, host, pid, since, until, fence}``. Only
-    the server's clock decides (``$$NOW``), so skewed clocks of two control nodes do not matter. ``fence`` grows with
-    every owner; who writes it into the marker shuts out an owner that was paused. Entering raises `Locked` at once,
-    with who holds it, when it is taken.
+    A small capped collection, ``__mend_lock``, is a log: its newest entry says who holds the lease until when, and
+    the next entry's ``_id`` is one more. Whoever inserts that ``_id`` first has won; nothing is ever updated, because
+    the least roles that can restore (backup and restore) may insert and not update. Only the server's clock decides,
+    so skewed clocks of two control nodes do not matter. Entering raises `Locked` at once when the lease is taken.
+    ``fence`` grows with every owner.
     """
 
     def __init__(self, database, run, who=None, seconds=30):
@@ -33,9 +35,17 @@ class MongoLease:
         self.seconds = seconds
         self.fence = None
         self.owner = f"{run}/{secrets.token_hex(8)}"
-        self._who = {"run": run, "holder": who or _user(), "host": socket.gethostname(), "pid": os.getpid()}
-        self._good_until = 0.0
+        self._who = {
+            "owner": self.owner,
+            "run": run,
+            "holder": who or _user(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        self._entry = None
+        self._good_until = self._renewed_at = 0.0
         self._lost = None
+        self._renewing = threading.Lock()
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="mendbook-lease", daemon=True)
 
@@ -64,57 +74,67 @@ class MongoLease:
     def confirm(self):
         """Renew the lease now, or raise `Unknown`; for the moment before a step that changes live data."""
         self.check()
-        self._renew()
-        self.check()
+        if _now() - self._renewed_at > _FRESH_SECONDS:
+            self._renew()
+            self.check()
 
     def _acquire(self):
-        from pymongo.errors import DuplicateKeyError
+        from pymongo.errors import CollectionInvalid, OperationFailure
 
-        taken_from = {
-            "$or": [
-                {"$eq": [{"$type": "$until"}, "missing"]},
-                {"$lt": ["$until", "$$NOW"]},
-                {"$eq": ["$owner", self.owner]},
-            ]
-        }
-
-        def mine_or(field, mine):
-            return {"$cond": [taken_from, mine, f"${field}"]}
-
-        # literals, because a run or host that begins with "$" would be read as a field
-        new = {field: {"$literal": value} for field, value in self._who.items()}
-        new["owner"] = {"$literal": self.owner}
-        new["since"] = "$$NOW"
-        new["until"] = {"$add": ["$$NOW", int(self.seconds * 1000)]}
-        new["fence"] = {"$add": [{"$ifNull": ["$fence", 0]}, 1]}
         asked_at = _now()
-        try:
-            with _timeout(10):
-                found = _state(self.database).find_one_and_update(
-                    {"_id": _ID},
-                    [{"$set": {field: mine_or(field, value) for field, value in new.items()}}],
-                    upsert=True,
-                    return_document=True,
-                )
-        except DuplicateKeyError:
-            found = {}  # somebody made the document at the same moment
-        if found.get("owner") != self.owner:
-            raise _locked(self.database, holder(self.database) or _facts(found))
-        self.fence = found["fence"]
+        with _timeout(10):
+            log = _log(self.database)
+            newest = _newest(log)
+            if not newest:
+                try:
+                    self.database.create_collection(log.name, capped=True, size=1 << 19, max=1000)
+                except (CollectionInvalid, OperationFailure) as error:
+                    if getattr(error, "code", 48) != 48:  # somebody else made it at the same moment
+                        raise
+            now = server_now(self.database)
+            if newest and newest["until"] > now:
+                raise _locked(self.database, _facts(newest, now))
+            number = newest["_id"] + 1 if newest else 1
+            self._entry = {**self._who, "fence": number, "since": now}
+            if not self._append(number, now):
+                raise _locked(self.database, _facts(_newest(log), now))
+        self.fence = number
+        self._good_for(asked_at)
+
+    def _good_for(self, asked_at):
+        self._renewed_at = asked_at
         self._good_until = asked_at + self.seconds - _MARGIN_SECONDS
 
     def _renew(self):
-        asked_at = _now()
-        with _timeout(self.seconds / 3):
-            renewed = _state(self.database).update_one(
-                {"_id": _ID, "owner": self.owner, "fence": self.fence},
-                [{"$set": {"until": {"$add": ["$$NOW", int(self.seconds * 1000)]}}}],
+        with self._renewing, _timeout(self.seconds / 3):
+            asked_at = _now()
+            if self._append(self._entry["_id"] + 1, server_now(self.database)):
+                self._good_for(asked_at)
+                return
+            found = _newest(_log(self.database)) or {}
+            if found.get("owner") == self.owner:
+                # an insert whose answer got lost; the entry is ours all the same
+                self._entry = found
+                return
+            self._lost = (
+                f"run {found['run']} on {found['host']} has it now" if found else f"{_log(self.database).name} is gone"
             )
-        if not renewed.matched_count:
-            now_held = holder(self.database)
-            self._lost = f"run {now_held['run']} on {now_held['host']} has it now" if now_held else "it was taken away"
-            return
-        self._good_until = asked_at + self.seconds - _MARGIN_SECONDS
+
+    def _append(self, number, now):
+        """Insert the entry ``number``; tell whether it is the newest and ours."""
+        from pymongo.errors import DuplicateKeyError
+
+        log = _log(self.database)
+        entry = {**self._entry, "_id": number, "until": now + timedelta(seconds=self.seconds)}
+        try:
+            log.insert_one(entry)
+        except DuplicateKeyError:
+            return False
+        # after a long pause the number may have left the capped log already and be free again
+        if (_newest(log) or {}).get("owner") != self.owner:
+            return False
+        self._entry = entry
+        return True
 
     def _beat(self):
         from pymongo.errors import PyMongoError
@@ -129,11 +149,13 @@ class MongoLease:
     def _release(self):
         from pymongo.errors import PyMongoError
 
+        if self._lost:
+            return
         try:
-            with _timeout(5):
-                _state(self.database).update_one(
-                    {"_id": _ID, "owner": self.owner, "fence": self.fence}, {"$unset": {"until": "", "owner": ""}}
-                )
+            with self._renewing, _timeout(5):
+                now = server_now(self.database)
+                entry = {**self._entry, "_id": self._entry["_id"] + 1, "until": now, "released": True}
+                _log(self.database).insert_one(entry)
         except PyMongoError:
             pass  # nobody waits longer than the rest of the lease
 
@@ -143,25 +165,26 @@ def holder(database):
 
     Keys: run, holder, host, pid, since (ISO, server time), remaining_seconds.
     """
-    from .mongo_catalog import STATE
-
     with _timeout(10):
-        found = list(
-            database[STATE].aggregate(
-                [
-                    {"$match": {"_id": _ID, "$expr": {"$gt": ["$until", "$$NOW"]}}},
-                    {"$set": {"left": {"$subtract": ["$until", "$$NOW"]}}},
-                ]
-            )
-        )
-    return _facts(found[0]) if found else None
+        newest = _newest(_log(database))
+        now = server_now(database)
+    return _facts(newest, now) if newest and newest["until"] > now else None
 
 
-def _facts(found):
-    since = found.get("since")
-    facts = {field: found.get(field) for field in ("run", "holder", "host", "pid")}
-    facts["since"] = since.replace(tzinfo=timezone.utc).isoformat(timespec="seconds") if since else None
-    facts["remaining_seconds"] = round(found.get("left", 0) / 1000, 1)
+def server_now(database):
+    """Return the server's wall clock as an aware datetime; needs no privilege."""
+    now = database.client.admin.command("hello")["localTime"]
+    return now.replace(tzinfo=timezone.utc) if now.tzinfo is None else now
+
+
+def _newest(log):
+    return log.find_one(sort=[("_id", -1)])
+
+
+def _facts(entry, now):
+    facts = {field: entry.get(field) for field in ("run", "holder", "host", "pid")}
+    facts["since"] = entry["since"].isoformat(timespec="seconds")
+    facts["remaining_seconds"] = round(max(0.0, (entry["until"] - now).total_seconds()), 1)
     return facts
 
 
@@ -175,12 +198,12 @@ def _locked(database, facts):
     )
 
 
-def _state(database):
+def _log(database):
     from pymongo.write_concern import WriteConcern
 
-    from .mongo_catalog import STATE
+    from .mongo_catalog import CODEC, LOCK
 
-    return database.get_collection(STATE, write_concern=WriteConcern(w="majority", j=True))
+    return database.get_collection(LOCK, codec_options=CODEC, write_concern=WriteConcern(w="majority", j=True))
 
 
 def _timeout(seconds):

@@ -16,14 +16,14 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from .errors import Refused
 
 PREFIX = "__mend_"
-STATE = "__mend_state"
+LOCK = "__mend_lock"
 BUCKETS = "system.buckets."
 NAMESPACE_BYTES = 255
 # UUIDs as uuid.UUID both ways, and dates that Python's datetime cannot hold survive the way back to the server
 CODEC = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD, datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
 )
-_OURS = re.compile(r"__mend_[nos]_([0-9a-z]+)_")
+_OURS = re.compile(r"__mend_(?:[nos]_([0-9a-z]+)_|m_([0-9a-z]+)$)")
 
 
 class Entry(NamedTuple):
@@ -61,11 +61,11 @@ class Catalog:
         }
 
     def ours(self):
-        """Return mendbook's side, aside and stray entries by token: ``{token: {name: Entry}}``."""
+        """Return mendbook's marker, side, aside and stray entries by token: ``{token: {name: Entry}}``."""
         found = {}
         for name, entry in sorted(self.by_name.items()):
             token = token_of(name)
-            if token:
+            if token and not name.startswith(BUCKETS):
                 found.setdefault(token, {})[name] = entry
         return found
 
@@ -73,8 +73,8 @@ class Catalog:
 def catalog(database):
     """Read the whole catalogue of ``database`` with one listCollections."""
     entries = []
-    cursor = database.with_options(codec_options=CODEC).list_collections()
-    for found in cursor:
+    # list_collections() knows no codec: UUIDs would be bytes, and an odd date in a view's pipeline an error
+    for found in database.cursor_command("listCollections", codec_options=CODEC):
         entries.append(Entry(found["name"], found["type"], found["options"], found["info"].get("uuid")))
     buckets = {entry.name[len(BUCKETS) :]: entry.uuid for entry in entries if entry.name.startswith(BUCKETS)}
     return Catalog(
@@ -88,9 +88,9 @@ def is_ours(name):
 
 
 def token_of(name):
-    """Return the token in a side, aside or stray name, or ``None``."""
+    """Return the token in the name of a marker or of a side, aside or stray collection, or ``None``."""
     match = _OURS.match(name)
-    return match.group(1) if match else None
+    return match.group(1) or match.group(2) if match else None
 
 
 def refuse_our_prefix(names):
@@ -116,6 +116,11 @@ class Names:
         self.token = token
         # room for system.buckets., because the same rule has to do for a time-series
         self._room = NAMESPACE_BYTES - len(f"{database_name}.{BUCKETS}".encode())
+
+    @property
+    def marker(self):
+        """Return where the swap's own marker stands."""
+        return f"{PREFIX}m_{self.token}"
 
     def side(self, name):
         """Return where the new data of ``name`` is built."""
