@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mendbook.errors import MendError
+from mendbook.errors import MendError, StateUnknown
 
 # The one-line help stands here: reading it from the verbs' files would import them all for every --help.
 VERBS = {
@@ -85,3 +85,9 @@ def command_line(arguments: Sequence[str] | None = None) -> int:
         # the reader of our output (head, less) has seen enough; silence the interpreter's own complaint at exit
         sys.stderr.close()
         return 0
+    except Exception:
+        import traceback
+
+        click.echo(traceback.format_exc(), err=True)
+        click.echo("mendbook: this is a mistake in mendbook; if a run was under way, its end is UNKNOWN", err=True)
+        return StateUnknown.exit_code

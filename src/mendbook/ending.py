@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from mendbook import environment, processes
 from mendbook.content import Procedure
 from mendbook.errors import Cancelled, Failed, InvalidInventory, NothingMatched, StateUnknown, TimedOut
 from mendbook.outcome import WORD_OF_CODE, HostResult, Outcome, worst
-from mendbook.results import Story, is_mend
+from mendbook.results import Step, Story, host_result, is_mend
 from mendbook.stop import Stop
 from mendbook.watch import Watch
 
@@ -50,10 +51,13 @@ class Request:
         return shlex.join(["mendbook", "run", self.procedure.name, *sources, *limit, "--check"])
 
 
-def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch, seconds: float) -> Outcome:
-    """The Outcome, or a raised NothingMatched, InvalidInventory, Failed, Cancelled, TimedOut or StateUnknown."""
+def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch, began: float) -> Outcome:
+    """The Outcome, or a raised NothingMatched, InvalidInventory, Failed, Cancelled, TimedOut or StateUnknown.
+
+    ``code`` is that of ansible-playbook, ``began`` the monotonic time of the start.
+    """
     if story.stats is None:
-        _ended_early(request, story, stop, watch, seconds)
+        _ended_early(request, story, stop, watch, began)
     if not story.stats.get("processed"):
         raise NothingMatched(
             f"no host of the inventory is one for {request.procedure.name}: see its hosts line, and -e mend_hosts=GROUP"
@@ -61,47 +65,80 @@ def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch
     hosts = story.hosts(request.check)
     if code == 0:
         word = _common_word(hosts, request.check)
-        return _outcome(request, hosts, word, 0, seconds)
+        return _outcome(request, hosts, word, 0, began)
     decisive = worst([host.exit_code for host in hosts.values()])
     if not decisive:
         # every host is well and yet ansible failed: an error between the plays
-        return _outcome(request, hosts, "failed", 2, seconds, story.said() or f"ansible-playbook ended with {code}")
+        return _outcome(request, hosts, "failed", 2, began, story.said() or f"ansible-playbook ended with {code}")
     word = next(host.word for host in hosts.values() if host.exit_code == decisive)
-    return _outcome(request, hosts, word, decisive, seconds)
+    return _outcome(request, hosts, word, decisive, began)
 
 
-def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, seconds: float) -> NoReturn:
+def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began: float) -> NoReturn:
     """Ansible ended without its final statistics: it was stopped, it was killed, or it refused its input."""
     underway = {host: task for host, (task, module) in story.running.items() if is_mend(module)}
     wanted = stop.why is not None
     left = stop.survivors(watch.modules) if wanted or underway else []
-    unseen = [] if left else _unseen(request, underway)
-    if left or unseen or (underway and not wanted):
-        why = _why_unknown(left, unseen, story)
-        outcome = _partial_story(request, story, "UNKNOWN", 70, seconds, underway)
-        raise StateUnknown(
-            f"{why}. Nothing was stopped by force. Find out with: {_commands(request, left)}", outcome=outcome
-        )
+    # the gate writes how a change ended even when ansible-playbook is gone already
+    watch.look()
+    cut_off = {host: _cut_off(host, watch) for host in underway}
+    unseen = [] if left else _unseen(request, [host for host in underway if cut_off[host] is None])
+    lost = [host for host, result in cut_off.items() if result is None and not wanted]
+    in_words = ", ".join(f"{task!r} on {host}" for host, task in underway.items()) or "a task"
+    why = ""
+    if left:
+        named = ", ".join(f"{process.name} (pid {process.pid})" for process in left)
+        why = f"{in_words} was told to end and is still at work: {named}"
+    elif unseen:
+        why = f"{in_words} was under way, and from here its process cannot be seen on {', '.join(unseen)}"
+    elif lost:
+        why = f"ansible-playbook was killed while {in_words} was under way, and the result is lost"
+    elif any(result and result.exit_code == StateUnknown.exit_code for result in cut_off.values()):
+        why = f"{in_words} was told to end and could not say what it leaves behind"
+    if why:
+        outcome = _story_so_far(request, story, "UNKNOWN", StateUnknown.exit_code, began, cut_off)
+        words = f"UNKNOWN: {why}. Nothing was stopped by force. Find out with: {_commands(request, left)}"
+        raise StateUnknown(words, outcome=outcome)
     if wanted:
         kind, word = (TimedOut, "timeout") if stop.why == "timeout" else (Cancelled, "cancelled")
-        outcome = _partial_story(request, story, word, kind.exit_code, seconds, underway)
-        raise kind(_stopped(request, word, underway, watch), outcome=outcome)
+        outcome = _story_so_far(request, story, word, kind.exit_code, began, cut_off)
+        raise kind(f"{word}: no process of this run is left; {_what_was_cut(request, cut_off, watch)}", outcome=outcome)
     said = " ".join(story.said().split())
     if _NO_HOSTS.search(said):
         limit = f"the limit {request.limit!r} matches no host of the inventory" if request.limit else "no host matches"
         raise NothingMatched(limit)
     if _BAD_INVENTORY.search(said):
         raise InvalidInventory(f"the inventory cannot be read:\n{story.said()}")
-    raise Failed(f"ansible-playbook ended before any result:\n{story.said() or '(it said nothing)'}")
+    outcome = _story_so_far(request, story, "failed", Failed.exit_code, began, cut_off) if story.steps else None
+    raise Failed(f"ansible-playbook ended early:\n{story.said() or '(it said nothing)'}", outcome=outcome)
 
 
-def _why_unknown(left: list[processes.Process], unseen: list[str], story: Story) -> str:
-    if left:
-        named = ", ".join(f"{process.name} (pid {process.pid})" for process in left)
-        return f"UNKNOWN: still running after the time to end was over: {named}"
-    if unseen:
-        return f"UNKNOWN: a module was at work on {', '.join(unseen)}, where its process cannot be seen from here"
-    return "UNKNOWN: ansible-playbook was killed while a module was at work, and its result is lost"
+def _cut_off(host: str, watch: Watch) -> HostResult | None:
+    """A change that ansible did not report, by the journal; None when it began and has no end there."""
+    act = watch.acts.get(host)
+    if act is None:
+        # it was still planning: the gate journals before anything is changed
+        return HostResult(host, "failed (nothing changed)")
+    if act["event"] != "end":
+        return None
+    step = Step(host, "", str(act.get("module")), "failed" if act.get("reason") or act.get("msg") else "ok", False, {})
+    failed = {"reason": act.get("reason"), "rule": act.get("rule")}
+    return host_result(replace(step, result={**act, "plan": watch.plans.get(host), "mend": failed}), check=False)
+
+
+def _what_was_cut(request: Request, cut_off: dict[str, HostResult | None], watch: Watch) -> str:
+    if not cut_off:
+        return "no change was under way"
+    parts = []
+    for host, result in sorted(cut_off.items()):
+        if result is not None:
+            parts.append(f"{host}: {result.word}")
+            continue
+        step = watch.last.get(host)
+        total = "" if step is None or step.total is None else f" of {step.total:g}"
+        seen = f", last seen: {step.phase} {step.done:g}{total} {step.unit}".rstrip() if step else ""
+        parts.append(f"{host} was not read back{seen}; read it with: {request.look_again}")
+    return "; ".join(parts)
 
 
 def _commands(request: Request, left: list[processes.Process]) -> str:
@@ -123,13 +160,11 @@ def _stopped(request: Request, word: str, underway: dict[str, str], watch: Watch
     )
 
 
-def _unseen(request: Request, underway: dict[str, str]) -> list[str]:
-    """Hosts with a module at work whose process this machine would not show: remote ones, or all without /proc."""
-    if not underway:
-        return []
-    if not processes.can_look():
-        return sorted(underway)
-    return sorted(host for host in underway if not _is_local(request, host))
+def _unseen(request: Request, hosts: list[str]) -> list[str]:
+    """Those whose modules this machine would not show: hosts elsewhere, or all of them without /proc."""
+    if hosts and not processes.can_look():
+        return sorted(hosts)
+    return sorted(host for host in hosts if not _is_local(request, host))
 
 
 def _is_local(request: Request, host: str) -> bool:
@@ -148,15 +183,14 @@ def _is_local(request: Request, host: str) -> bool:
         return False
 
 
-def _partial_story(
-    request: Request, story: Story, word: str, code: int, seconds: float, underway: dict[str, str]
+def _story_so_far(
+    request: Request, story: Story, word: str, code: int, began: float, cut_off: dict[str, HostResult | None]
 ) -> Outcome:
-    """What is known of a run that was cut off: finished hosts as they ended, those under way with the run's word."""
+    """What is known of a run that was cut off: finished hosts as they ended, the others as the journal says."""
     hosts = story.hosts(request.check)
-    for host in underway:
-        known = hosts.get(host, HostResult(host, word))
-        hosts[host] = replace(known, word=word, exit_code=code)
-    return _outcome(request, hosts, word, code, seconds)
+    for host, result in cut_off.items():
+        hosts[host] = result or replace(hosts.get(host, HostResult(host, word)), word=word, exit_code=code)
+    return _outcome(request, hosts, word, code, began)
 
 
 def _common_word(hosts: dict[str, HostResult], check: bool) -> str:
@@ -167,7 +201,7 @@ def _common_word(hosts: dict[str, HostResult], check: bool) -> str:
 
 
 def _outcome(
-    request: Request, hosts: dict[str, HostResult], word: str, code: int, seconds: float, msg: str | None = None
+    request: Request, hosts: dict[str, HostResult], word: str, code: int, began: float, msg: str | None = None
 ) -> Outcome:
     return Outcome(
         procedure=request.procedure.name,
@@ -176,7 +210,7 @@ def _outcome(
         word=word or WORD_OF_CODE[code],
         exit_code=code,
         hosts=hosts,
-        seconds=round(seconds, 3),
+        seconds=round(time.monotonic() - began, 3),
         journal=request.journal,
         msg=msg,
     )

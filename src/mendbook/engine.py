@@ -17,6 +17,7 @@ from mendbook import environment
 # How often a wish to stop is noticed and progress is read.
 POLL_SECONDS = 0.1
 _LAUNCHER = Path(__file__).resolve().parent / "launch" / "ansible-playbook"
+_KILLED = 254
 # A socket's path must be shorter than 108 bytes.
 _LONGEST_FOLDER = 80
 
@@ -54,7 +55,7 @@ def play(
     on_event: Callable[[dict[str, Any]], None],
     should_stop: Callable[[], bool],
 ) -> int:
-    """Run ansible-playbook in ``folder`` and return its exit code, 254 when ``should_stop`` ended it hard.
+    """Run ansible-playbook in ``folder`` and return its exit code, 254 when a signal ended it.
 
     ``own`` are environment variables of this run; ``should_stop`` is called every POLL_SECONDS.
     """
@@ -92,7 +93,8 @@ def play(
     runner.run()
     if failures:
         raise failures[0]
-    return int(runner.rc)
+    # None: a signal ended ansible-playbook
+    return _KILLED if runner.rc is None else int(runner.rc)
 
 
 def _callbacks(content: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -19,12 +19,15 @@ _NOT_WORKERS = frozenset({"ssh"})
 
 @dataclass(frozen=True)
 class Process:
-    """A living process; ``started`` (clock ticks since boot) tells it from a later one with the same pid."""
+    """A living process; ``started`` (clock ticks since boot) tells it from a later one with the same pid.
+
+    ``parent`` changes when the parent dies, so it is no part of who a process is.
+    """
 
     pid: int
-    parent: int
     started: int
-    name: str
+    name: str = field(compare=False)
+    parent: int = field(compare=False)
 
 
 def can_look() -> bool:

@@ -24,23 +24,19 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One object of a plan: ``+`` appears, ``~`` changes, ``-`` goes."""
+    """One object of a plan: ``+`` appears, ``~`` changes, ``-`` goes.
 
-    op: Literal["+", "~", "-"]
+    In a long plan the last entries stand for several ``objects`` each; one that sums up several kinds has no ``op``.
+    """
+
     object: str
+    op: Literal["+", "~", "-"] | None = None
     before: Any = None
     after: Any = None
     count: int | None = None
     bytes: int | None = None
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """The sums of a whole plan, also of entries that were trimmed; ``share`` is 0 to 1 of what is there."""
-
+    group: str | None = None
     objects: int | None = None
-    count: int | None = None
-    bytes: int | None = None
-    share: float | None = None
 
 
 class Cap(msgspec.Struct, frozen=True):
@@ -49,6 +45,7 @@ class Cap(msgspec.Struct, frozen=True):
     name: str
     limit: float | None = None
     used: float | None = None
+    override: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -71,7 +68,11 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a procedure would do to a target, and the state that it was computed from."""
+    """What a procedure would do to a target, and the state that it was computed from.
+
+    ``totals`` (objects, count, bytes, share and what else is summed) and ``sha256`` are of the whole plan;
+    ``changes`` has at most 1,000 entries.
+    """
 
     schema: Literal[1]
     module: str
@@ -79,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True):
     risk: Risk
     changes: list[Change]
     fingerprint: str
-    totals: Totals = Totals()
+    totals: dict[str, Any] = {}
     remains: Any = None
     caps: list[Cap] = []
     tolerance: dict[str, Any] | None = None
@@ -88,6 +89,7 @@ class Plan(msgspec.Struct, frozen=True):
     source: dict[str, Any] | None = None
     notes: list[str] = []
     refusals: list[Refusal] = []
+    sha256: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mendbook.outcome import HostResult, Outcome
-from mendbook.records import Change, Plan, Totals, Undo
+from mendbook.records import Change, Plan, Undo
 from mendbook.results import plain
 
 _SHOWN = 10
+# Nothing was changed there, so there is nothing to undo.
+_UNTOUCHED = (4, 6, 7, 75)
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -37,6 +39,9 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
     if host.rule:
         yield from _entry("rule", host.rule)
     for name, value in host.details.items():
+        if name == "refusals":
+            # the message says them already
+            continue
         yield from _entry("", f"{name}: {_value(name, value)}")
     if host.plan is not None:
         yield from _plan(host.plan, diff)
@@ -54,7 +59,7 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
         yield from _facts("says", host.facts)
     for warning in host.warnings:
         yield from _entry("warning", warning)
-    if host.plan is not None and host.plan.undo is not None and host.plan.changes:
+    if host.plan is not None and host.plan.undo is not None and host.plan.changes and host.exit_code not in _UNTOUCHED:
         yield from _entry("undo", _undo(host.plan.undo, host.host, inventory, outcome.check))
 
 
@@ -79,23 +84,24 @@ def _plan(plan: Plan, diff: bool) -> Iterator[str]:
         yield from _entry("refuses", f"{refusal.rule}: {refusal.msg}{way}")
 
 
-def _totals(totals: Totals, risk: str) -> str:
-    parts = []
-    if totals.objects is not None:
-        parts.append(f"{totals.objects:,} objects")
-    if totals.count is not None:
-        parts.append(f"{totals.count:,} entries")
-    if totals.bytes is not None:
-        parts.append(size(totals.bytes))
-    if totals.share is not None:
-        parts.append(f"{totals.share:.0%} of what is there")
+def _totals(totals: Mapping[str, Any], risk: str) -> str:
+    said = {"objects": "{:,} object{s}", "count": "{:,} entries", "share": "{:.0%} of what is there"}
+    parts = [
+        words.format(totals[name], s="" if totals[name] == 1 else "s")
+        for name, words in said.items()
+        if totals.get(name) is not None
+    ]
+    parts += [
+        f"{name} {_value(name, value)}" for name, value in totals.items() if name not in said and value is not None
+    ]
     return f"{', '.join(parts) or 'changes'} ({risk})"
 
 
 def _change(change: Change, diff: bool) -> str:
-    text = f"{change.op} {change.object}"
+    text = f"{change.op or ' '} {change.object}"
     if diff and (change.before is not None or change.after is not None):
-        return f"{text}: {_value('', change.before)} -> {_value('', change.after)}"
+        before, after = ("nothing" if side is None else _value("", side) for side in (change.before, change.after))
+        return f"{text}: {before} -> {after}"
     facts = [f"{change.count:,}" if change.count is not None else "", size(change.bytes) if change.bytes else ""]
     said = ", ".join(fact for fact in facts if fact)
     return f"{text}  {said}" if said else text

@@ -103,7 +103,7 @@ class _Run:
                 }
                 code = play(order, folder, own, lambda event: self._take(server.hide(event)), should_stop)
                 watch.look()
-                return conclude(request, self.story, code, stop, watch, time.monotonic() - began)
+                return conclude(request, self.story, code, stop, watch, began)
 
     def _take(self, event: dict[str, Any]) -> None:
         data = event.get("event_data") or {}

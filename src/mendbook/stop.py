@@ -76,10 +76,8 @@ class Stop:
         return []
 
     def _living(self) -> list[processes.Process]:
-        return sorted(
-            {process for process in self._seen if processes.alive(process)} | set(processes.of_run(self._run)),
-            key=lambda process: process.pid,
-        )
+        found = {process for process in self._seen if processes.alive(process)} | set(processes.of_run(self._run))
+        return sorted(found, key=lambda process: process.pid)
 
     def _remember(self, roots: set[int], modules: set[processes.Process]) -> None:
         self._seen |= modules | set(processes.with_descendants(roots))

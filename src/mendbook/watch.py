@@ -44,7 +44,12 @@ class _Tail:
 
 
 class Watch:
-    """Turns new lines into events; ``modules`` are the processes that wrote progress, as they were at that moment."""
+    """Turns new lines into events, and remembers what an early end of the run must know.
+
+    ``modules`` are the processes that wrote progress, as they were at that moment; ``last`` is how far each host was;
+    ``acts`` is for each host what the journal says of its latest change, the begin line or its end line, and ``plans``
+    is the plan of it.
+    """
 
     def __init__(self, progress: Path, journal: Path, tell: Callable[[Progressed | Planned], None]) -> None:
         self._progress = progress
@@ -53,10 +58,14 @@ class Watch:
         self._tails: dict[Path, _Tail] = {}
         self.modules: set[processes.Process] = set()
         self.last: dict[str, Progressed] = {}
+        self.acts: dict[str, dict[str, Any]] = {}
+        self.plans: dict[str, Any] = {}
 
     def look(self) -> None:
         """Read what is new. Cheap enough for ten times a second."""
         for entry in self._journal.lines():
+            if entry.get("event") in ("begin", "end"):
+                self.acts[str(entry.get("host"))] = entry
             if entry.get("event") == "begin":
                 self._planned(entry)
         for path in sorted(self._progress.glob("*.jsonl")):
@@ -65,6 +74,7 @@ class Watch:
                 self._progressed(path.stem.rpartition("-")[0], entry)
 
     def _planned(self, entry: dict[str, Any]) -> None:
+        self.plans[str(entry.get("host"))] = entry.get("plan")
         try:
             plan = msgspec.convert(entry.get("plan"), Plan)
         except msgspec.ValidationError:
