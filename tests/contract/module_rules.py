@@ -10,7 +10,7 @@ import yaml
 
 from contract.content import Module, action
 
-# what run_change exits with, design: one shape of a change
+# what run_change exits with (module_utils/mendbook/change.py)
 CHANGE_RESULT = ("plan", "done", "skipped_objects", "read_back", "figures", "state", "mend")
 SECRET_NAME = re.compile(r"password|secret|token|private_key|access_key|customer_key|^uri$")
 MAX_CODE_LINES = 120

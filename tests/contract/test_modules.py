@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from contract import content, module_rules
@@ -69,6 +71,22 @@ def test_every_file_in_library_is_a_module_of_ours():
     assert [
         path.name for path in (content.ROOT / "library").iterdir() if path.is_dir() and path.name != "__pycache__"
     ] == []
+
+
+def test_the_keys_that_every_changing_module_documents_are_those_that_it_gives(capsys):
+    from ansible.module_utils.basic import AnsibleModule
+    from ansible.module_utils.mendbook.change import run_change
+    from ansible.module_utils.mendbook.errors import MendError
+    from ansible.module_utils.testing import patch_module_args
+
+    class Broken:
+        def open(self, params):
+            raise MendError("cannot be opened")
+
+    with patch_module_args({}), pytest.raises(SystemExit):
+        run_change(AnsibleModule({"receipt": {"type": "dict"}}, supports_check_mode=True), Broken())
+    given = set(json.loads(capsys.readouterr().out)) - {"changed", "failed", "msg", "invocation"}
+    assert given == set(module_rules.CHANGE_RESULT)
 
 
 def test_a_whole_module_has_no_violation():
