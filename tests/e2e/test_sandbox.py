@@ -3,10 +3,8 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import boto3
@@ -15,11 +13,9 @@ import pymongo
 import pymongo.errors
 import pytest
 from botocore.config import Config
+from sandbox_probes import assert_nothing_left, listening, mongo_with, running, s3_with, wait_until
 
 import mendbook.sandbox
-from mendbook.sandbox import BinaryMissing, ServerDied
-from mendbook.sandbox.ports import free_ports, is_free
-from mendbook.sandbox.services import mongo, s3
 
 pytestmark = pytest.mark.e2e
 
@@ -33,72 +29,6 @@ with mendbook.sandbox.start(directory=sys.argv[1]) as box:
     print(json.dumps(box.status()), flush=True)
     time.sleep(60)
 """
-
-
-def s3_with(facts, **changed):
-    facts = facts | changed
-    return boto3.client(
-        "s3",
-        endpoint_url=facts["endpoint_url"],
-        aws_access_key_id=facts["access_key"],
-        aws_secret_access_key=facts["secret_key"],
-        region_name=facts["region"],
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-    )
-
-
-def mongo_with(facts, **changed):
-    facts = facts | changed
-    options = {"serverSelectionTimeoutMS": 5000, "directConnection": True, "authSource": "admin"}
-    return pymongo.MongoClient(
-        facts["host"], facts["port"], username=facts["username"], password=facts["password"], **options
-    )
-
-
-def wait_until(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
-
-
-def running(pid):
-    """Whether a process lives; one that only waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def listening(pid):
-    """(address, port) of every TCP socket that a process listens on, read from the kernel's tables."""
-    inodes = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(os.readlink(entry))
-        except OSError:
-            continue
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                address, port = fields[1].split(":")
-                found.add((address, int(port, 16)))
-    return found
-
-
-def sockets_in_tmp(port):
-    return list(Path("/tmp").glob(f"seaweedfs-*{port}.sock"))  # noqa: S108 - weed's own fixed names
-
-
-def assert_nothing_left(facts, folder):
-    pids = [facts["keeper"], facts["mongo"]["pid"], facts["s3"]["pid"]]
-    assert wait_until(lambda: not any(map(running, pids))), "processes are left"
-    assert wait_until(lambda: not Path(folder).exists()), "the folder is left"
-    s3_port = int(facts["s3"]["endpoint_url"].rsplit(":", 1)[1])
-    assert is_free(facts["mongo"]["port"]) and is_free(s3_port)
-    assert not sockets_in_tmp(s3_port)
 
 
 def test_mongo_serves_its_user_as_a_primary_with_majority_writes(sandbox, mongo_client):
@@ -237,107 +167,6 @@ def test_servers_die_with_a_killed_keeper_and_the_next_start_cleans_up(tmp_path)
         assert again.status()["mongo"]["password"] != facts["mongo"]["password"]
         assert not list((tmp_path / "box" / "mongo").glob(f"*{facts['mongo']['port']}*"))
     assert not (tmp_path / "box").exists()
-
-
-def test_a_killed_mongod_comes_back_with_its_data_port_and_user(sandbox):
-    victim = sandbox.add(mongo.Service(name="victim"))
-    try:
-        facts = sandbox.status()["victim"]
-        with mongo_with(facts) as client:
-            client.shop.orders.with_options(write_concern=pymongo.WriteConcern(w=1, j=True)).insert_one({"_id": 7})
-        victim.kill()
-        assert not running(facts["pid"]) and is_free(facts["port"])
-        assert sandbox.status()["victim"]["running"] is False
-        victim.restart()
-        after = sandbox.status()["victim"]
-        assert (after["port"], after["uri"]) == (facts["port"], facts["uri"]) and after["pid"] != facts["pid"]
-        with mongo_with(after) as client:
-            assert client.shop.orders.find_one() == {"_id": 7}
-    finally:
-        sandbox.remove("victim")
-
-
-def test_a_standalone_asks_for_a_password_too(sandbox):
-    single = sandbox.add(mongo.Service(name="single", replica_set=None))
-    try:
-        with pymongo.MongoClient(single.uri) as client:
-            assert "setName" not in client.admin.command("hello")
-            client.shop.orders.insert_one({})
-        with mongo_with(single.describe(), password=WRONG) as client:
-            with pytest.raises(pymongo.errors.OperationFailure):
-                client.admin.command("ping")
-    finally:
-        sandbox.remove("single")
-
-
-def test_a_set_of_three_has_a_primary_and_survives_its_death(sandbox):
-    trio = sandbox.add(mongo.Service(name="trio", members=3))
-    try:
-        with pymongo.MongoClient(trio.uri, serverSelectionTimeoutMS=20000) as client:
-            client.shop.orders.with_options(write_concern=pymongo.WriteConcern(3, wtimeout=20000)).insert_one(
-                {"_id": 1}
-            )
-            assert len(client.nodes) == 3
-            primary = client.primary
-            trio.member(primary[1]).kill()
-            assert wait_until(lambda: client.primary not in (None, primary), 20)
-            assert client.shop.orders.find_one() == {"_id": 1}
-    finally:
-        sandbox.remove("trio")
-
-
-@pytest.mark.parametrize("service", [mongo.Service(name="again"), s3.Service(name="again")], ids=["mongod", "weed"])
-def test_a_port_that_was_taken_in_between_is_given_up(sandbox, monkeypatch, service):
-    module = sys.modules[type(service).__module__]
-    real, calls = module.free_ports, []
-    taken_port = free_ports(1, partner=10000)[0]
-    with socket.create_server(("127.0.0.1", taken_port)):
-
-        def first_the_taken_one(count, **options):
-            calls.append(count)
-            ports = real(count, **options)
-            return [taken_port, *ports[1:]] if len(calls) == 1 else ports
-
-        monkeypatch.setattr(module, "free_ports", first_the_taken_one)
-        try:
-            sandbox.add(service)
-            assert len(calls) == 2 and sandbox.status()["again"]["running"]
-        finally:
-            if "again" in sandbox.names:
-                sandbox.remove("again")
-
-
-def test_a_wrong_argument_is_reported_in_the_words_of_mongod(sandbox):
-    with pytest.raises(ServerDied, match="noSuchOption"):
-        sandbox.add(mongo.Service(name="odd", arguments=["--noSuchOption"]))
-    assert "odd" not in sandbox.names and not (sandbox.directory / "odd").exists()
-
-
-def fake_mongod(folder, script):
-    path = folder / "mongod"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_a_missing_shared_library_names_the_debian_package(sandbox, tmp_path):
-    loader = "mongod: error while loading shared libraries: libcurl.so.4: cannot open shared object file: No such file"
-    broken = fake_mongod(tmp_path, f"echo '{loader}' >&2; exit 127")
-    with pytest.raises(BinaryMissing, match="mongod needs libcurl.so.4.*apt-get install libcurl4"):
-        sandbox.add(mongo.Service(name="broken", binary=broken))
-
-
-def test_a_processor_without_avx_is_named(sandbox, tmp_path):
-    with pytest.raises(BinaryMissing, match="AVX"):
-        sandbox.add(mongo.Service(name="broken", binary=fake_mongod(tmp_path, "kill -ILL $$")))
-
-
-def test_a_file_that_is_no_program_is_named(sandbox, tmp_path):
-    path = tmp_path / "mongod"
-    path.write_bytes(b"\x00\x01not a program")
-    path.chmod(0o755)
-    with pytest.raises(mendbook.sandbox.SandboxError, match=f"{path} cannot be started: .*Exec format error"):
-        sandbox.add(mongo.Service(name="broken", binary=str(path)))
 
 
 def test_the_playbook_fixture_reads_results_back(playbook):

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pymongo
 import pytest
+from sandbox_probes import running, wait_until
 
 from mendbook.sandbox.ports import is_free
 
@@ -33,20 +33,6 @@ def sandbox_command(tmp_path):
     yield command
     for name in {"default", *names}:
         command("stop", "--name", name)
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
 
 
 def assert_gone(facts):
