@@ -35,13 +35,17 @@ options:
       - Without it, the credentials of O(s3_profile), of the environment or of the machine.
     type: str
   s3_secret_key:
-    description: Secret key that belongs to O(s3_access_key).
+    description: Secret key that belongs to O(s3_access_key), given as V(env:NAME) or V(file:/absolute/path).
     type: str
   s3_session_token:
-    description: Session token that belongs to O(s3_access_key) when the credentials are temporary.
+    description:
+      - Session token that belongs to O(s3_access_key) when the credentials are temporary, given as V(env:NAME) or
+        V(file:/absolute/path).
     type: str
   s3_sse_customer_key:
-    description: Key of objects that are encrypted with a customer key (SSE-C), as the base64 text of its 32 bytes.
+    description:
+      - Key of objects that are encrypted with a customer key (SSE-C), the base64 text of its 32 bytes, given as
+        V(env:NAME) or V(file:/absolute/path).
     type: str
 """
 
