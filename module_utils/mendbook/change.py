@@ -104,22 +104,18 @@ def _act(module, procedure, client, attempt):
             return
         _refuse(plans.refusals_in(plan))
         attempt.acting = True
-        planned = None if plans.is_trimmed(plan) else {change["object"] for change in plan["changes"]}
+        planned = {change["object"] for change in plan["changes"]}
         with closing(procedure.act(client, plan, receipt)) as items:
             for item in items:
                 if "op" not in item:
                     attempt.skipped.append(item)
                     continue
                 attempt.done.append(item)
-                if planned is not None and item["object"] not in planned or len(attempt.done) > _most(plan):
+                if item["object"] not in planned:
                     raise Partial("stopped: {} was changed and is not in the plan".format(item["object"]), rule="plan")
         attempt.acted = True
         attempt.read_back = procedure.read_back(client, plan)
         attempt.finished = True
-
-
-def _most(plan):
-    return plan["totals"]["objects"]
 
 
 def _refuse(refusals):
@@ -162,7 +158,7 @@ def _end(module, procedure, attempt):
     error = _in_its_place(error, attempt)
     result = {
         "changed": bool(attempt.done) and not isinstance(error, Undone),
-        "plan": plan,
+        "plan": plan and plans.trimmed(plan),
         "state": _state(error, attempt, module.check_mode),
         "figures": dict(getattr(procedure, "figures", None) or {}),
     }
@@ -171,7 +167,7 @@ def _end(module, procedure, attempt):
         result.update(skipped_objects=plans.trim(attempt.skipped), read_back=attempt.read_back)
         result["done"] = plans.trim(attempt.done)
     if plan and module._diff:
-        result["diff"] = diff_of(plan)
+        result["diff"] = diff_of(result["plan"])
     _warn(module, procedure)
     if error is not None:
         module.fail_json(**dict(result, **_words(error)))
@@ -188,7 +184,7 @@ def _in_its_place(error, attempt):
         # only what was read back is done
         words, kind = "changed, but it could not be read back: ", Unknown
     elif attempt.done:
-        words, kind = f"stopped after {len(attempt.done)} of {_most(attempt.plan)}: ", Partial
+        words, kind = f"stopped after {len(attempt.done)} of {len(attempt.plan['changes'])}: ", Partial
     else:
         return error
     placed = kind(words + _sentence(error), getattr(error, "rule", None), getattr(error, "details", None))

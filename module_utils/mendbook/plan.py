@@ -3,7 +3,8 @@
 
 A plan is a plain dict, so that it goes through ansible, the journal and reports as it is:
 
-``changes``   [{op "+"|"~"|"-", object, before, after, count, bytes, group}], trimmed, see ``trim``
+``changes``   [{op "+"|"~"|"-", object, before, after, count, bytes, group}]; all of them for ``act``, at most 1,000
+              in results and in the journal, see ``trimmed``
 ``totals``    {objects, count, bytes, ...} of the whole list
 ``caps``      [{name, limit, used, override}]; used over limit refuses
 ``refusals``  [{rule, msg, value, limit, override}], what the guard says now; override is the lawful way in words
@@ -72,7 +73,6 @@ def make_plan(
         "refusals": [dict(refusal) for refusal in refusals],
     }
     plan["sha256"] = _sha256(plan)
-    plan["changes"] = trim(changes)
     return plan
 
 
@@ -87,8 +87,13 @@ def refusal(rule, msg, value=None, limit=None, override=None):
 
 
 def plan_sha256(plan):
-    """Return the SHA-256 (hex) of the whole plan, with the changes that trimming has left out."""
+    """Return the SHA-256 (hex) of the whole plan, of a trimmed one with the changes that it no longer lists."""
     return plan["sha256"]
+
+
+def trimmed(plan):
+    """Return the plan as it leaves the module, with a list of changes that ansible and people can cope with."""
+    return dict(plan, changes=trim(plan["changes"]))
 
 
 def refusals_in(plan):
@@ -116,10 +121,9 @@ def refusal_text(entries):
 
 def drift(approved, fresh):
     """Return in words how the fresh plan has left what was approved, or None; ``approved`` may lack its changes."""
-    if approved["target"]["id"] != fresh["target"]["id"]:
-        return "the target was {} and is now {}".format(approved["target"]["id"], fresh["target"]["id"])
+    # the fingerprint covers the target's id, which may be masked where a secret is part of it
     if approved["fingerprint"] != fresh["fingerprint"]:
-        return "the target or the parameters are no longer those of the plan"
+        return "{} is no longer what was planned for, or the parameters are others".format(approved["target"]["id"])
     if not fresh["changes"]:
         return None
     for name in sorted(set(approved["totals"]) | set(fresh["totals"])):
@@ -152,11 +156,6 @@ def trim(entries, limit=MAX_ENTRIES):
             key = (None, None, "of several kinds")
         sums.setdefault(key, []).append(entry)
     return kept + [_sum_entry(key, members) for key, members in sums.items()]
-
-
-def is_trimmed(plan):
-    """True when the plan's list of changes is no longer whole."""
-    return any("objects" in change for change in plan["changes"])
 
 
 def _checked(change):

@@ -84,16 +84,16 @@ def diff_of(plan):
 
 
 def plan_lines(plan, host, with_changes=True):
-    """Return the plan as lines for a terminal: what it is about, what it does, what speaks against it, the way back."""
+    """Return the plan as lines for a terminal: target, changes, the way back, and what speaks against it."""
     target = plan["target"]
     rows = [("target", clean(target["id"]) + (f"  at {clean(target['address'])}" if target.get("address") else ""))]
     if plan.get("source"):
         rows.append(("source", clean(_pairs(plan["source"]), 400)))
     rows.append(("changes", _totals_text(plan)))
     if with_changes:
-        rows += [("", "  " + change_line(change)) for change in plan["changes"][:SHOWN_CHANGES]]
+        rows += [("", change_line(change)) for change in plan["changes"][:SHOWN_CHANGES]]
         if len(plan["changes"]) > SHOWN_CHANGES:
-            rows.append(("", f"  and {len(plan['changes']) - SHOWN_CHANGES} more (--diff shows them)"))
+            rows.append(("", f"and {_count(plan['changes'][SHOWN_CHANGES:]):,} more (--diff shows them)"))
     if plan.get("remains"):
         rows.append(("remains", clean(_pairs(plan["remains"]))))
     rows += [("cap", f"{clean(cap['name'])}: {cap['used']} of {cap['limit']}") for cap in plan["caps"]]
@@ -105,11 +105,35 @@ def plan_lines(plan, host, with_changes=True):
     return [f"PLAN {plan['module']} on {clean(host)}", *(f"  {name:<8} {text}" for name, text in rows)]
 
 
+def result_lines(result, host):
+    """Return how acting on a plan has ended as lines for a terminal: the word for it, what was done and what was not."""
+    done, skipped = result.get("done") or [], result.get("skipped_objects") or []
+    planned = result["plan"]["totals"]["objects"]
+    rows = [("done", f"{_count(done):,} of {planned:,}")]
+    rows += [("", f"{clean(entry['object'])}: {clean(entry['reason'])}") for entry in skipped[:SHOWN_CHANGES]]
+    if len(skipped) > SHOWN_CHANGES:
+        rows.append(("", f"and {_count(skipped[SHOWN_CHANGES:]):,} more that were skipped"))
+    if result.get("read_back"):
+        rows.append(("read", clean(_pairs(result["read_back"]), 400)))
+    if result.get("figures"):
+        rows.append(("figures", clean(_pairs(result["figures"]), 400)))
+    if result.get("msg"):
+        rows.append(("because", clean(result["msg"], 600)))
+    head = f"{clean(result['state']).upper()} {result['plan']['module']} on {clean(host)}"
+    return [head, *(f"  {name:<8} {text}" for name, text in rows)]
+
+
+def _count(entries):
+    """How many objects these entries stand for."""
+    return sum(entry.get("objects", 1) for entry in entries)
+
+
 def _totals_text(plan):
     totals = plan["totals"]
     risk = {"destroys": ", destroys data", "changes": "", "reads": ""}[plan["risk"]]
     amount = amount_text(totals)
-    return f"{totals['objects']:,} objects" + (f", {amount}" if amount else "") + risk
+    noun = "object" if totals["objects"] == 1 else "objects"
+    return f"{totals['objects']:,} {noun}" + (f", {amount}" if amount else "") + risk
 
 
 def _undo_text(undo):

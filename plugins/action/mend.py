@@ -28,7 +28,7 @@ if _MODULE_UTILS not in ansible.module_utils.__path__:
 from ansible.module_utils.mendbook import guard, plan_text, run_facts, secrets  # noqa: E402
 from ansible.module_utils.mendbook.errors import MendError, Refused, Unknown  # noqa: E402
 from ansible.module_utils.mendbook.journal import Journal, why  # noqa: E402
-from ansible.module_utils.mendbook.plan import plan_sha256, refusal_text  # noqa: E402
+from ansible.module_utils.mendbook.plan import plan_sha256, refusal_text, trim  # noqa: E402
 
 display = Display()
 
@@ -64,18 +64,27 @@ class ActionModule(ActionBase):
             raise _refused("plan", f"{self._task.action} would change something and has no plan")
         variable = self._confirmation_variable()
         refusals = guard.guard(
-            plan, confirm=args.get("confirm"), variable=variable, hold=self._hold(), timeout=self._task.timeout
+            plan,
+            # masked as the plan is, where a secret is part of the target's id
+            confirm=self._hidden(args.get("confirm")),
+            variable=variable,
+            hold=self._hold(),
+            timeout=self._task.timeout,
         )
         if self._task.check_mode or context.CLIARGS.get("check"):
             # a task with check_mode: false would act here, but --check is stronger
             return {**planned, "plan": self._only_shown(plan, refusals, variable)}
-        self._show(plan, refusals)
+        self._show_plan(plan, refusals)
         journal = Journal(run_facts.run_id(), procedure=run_facts.procedure(context.CLIARGS), who=run_facts.who())
         if refusals:
             self._journal_refusal(journal, plan, refusals)
             error = _refused(refusals[0]["rule"], refusal_text(refusals), refusals=refusals)
-            return {**_answer(error), "plan": plan, "run": journal.run}
-        return {**self._act(journal, args, plan), "run": journal.run}
+            return {**_answer(error), "plan": _short(plan), "run": journal.run}
+        result = self._act(journal, args, plan)
+        self._show(plan_text.result_lines(result, self._task_vars["inventory_hostname"]))
+        if result.get("failed"):
+            result["plan"] = _short(result["plan"])
+        return {**result, "run": journal.run}
 
     def _act(self, journal, args, plan):
         try:
@@ -98,7 +107,7 @@ class ActionModule(ActionBase):
                 self._end(begun, _unknown(f"{type(error).__name__}: {error}"))
                 raise
             self._end(begun, result)
-        return {"plan": plan, **result}
+        return {**result, "plan": result.get("plan") or plan}
 
     def _run_module(self, args, check_mode):
         before = self._task.check_mode
@@ -165,7 +174,9 @@ class ActionModule(ActionBase):
 
     def _end(self, begun, result):
         mend = result.get("mend") or {}
-        how = {name: result.get(name) for name in ("state", "changed", "done", "skipped_objects", "read_back", "figures")}
+        how = {
+            name: result.get(name) for name in ("state", "changed", "done", "skipped_objects", "read_back", "figures")
+        }
         if result.get("failed"):
             how.update(msg=result.get("msg"), reason=mend.get("reason"), rule=mend.get("rule"))
         try:
@@ -198,20 +209,18 @@ class ActionModule(ActionBase):
         if guard.needs_confirmation(plan):
             notes.append(f"to act, {guard.confirmation(plan, variable)}")
         plan = {**plan, "refusals": refusals, "notes": notes}
-        self._show(plan, refusals)
+        self._show_plan(plan, refusals)
         return plan
 
-    def _show(self, plan, refusals):
-        if self._task.no_log:
-            return
-        lines = plan_text.plan_lines(
-            {**plan, "refusals": refusals},
-            host=self._task_vars["inventory_hostname"],
-            # ansible prints the changes itself
-            with_changes=not self._task.diff,
-        )
-        # with another callback the output may be for a program
-        display.display("\n".join(lines), stderr=constants.DEFAULT_STDOUT_CALLBACK != "default")
+    def _show_plan(self, plan, refusals):
+        host = self._task_vars["inventory_hostname"]
+        # with --diff ansible prints the changes itself
+        self._show(plan_text.plan_lines({**plan, "refusals": refusals}, host, with_changes=not self._task.diff))
+
+    def _show(self, lines):
+        if not self._task.no_log:
+            # with another callback the output may be for a program
+            display.display("\n".join(lines), stderr=constants.DEFAULT_STDOUT_CALLBACK != "default")
 
 
 def _refused(rule, words, **details):
@@ -225,12 +234,17 @@ def _answer(error):
     return {"failed": True, "changed": False, "msg": error.msg, "state": state, "mend": mend}
 
 
+def _short(plan):
+    """The plan for the result of a failure, which ansible prints; the whole one is in the journal."""
+    return {**plan, "changes": trim(plan["changes"], 20)}
+
+
 def _believable(result):
     """The result when the module itself has said how it ended; otherwise nobody knows."""
     if result.get("state"):
         return result
     said = result.get("module_stderr") or result.get("module_stdout") or result.get("msg") or "no answer"
-    return _unknown(f"{result.get('msg') or ''} (rc {result.get('rc')}): {plan_text.clean(said, 500)}")
+    return _unknown(f"{result.get('msg') or ''} (rc {result.get('rc')}): {plan_text.clean(said.strip(), 500)}")
 
 
 def _unknown(what):
