@@ -133,6 +133,6 @@ def _describe(start):
         return "JSON (a manifest, or mongoexport's output?)"
     if start.startswith(GZIP_MAGIC):
         return "gzip inside gzip; unpack it once"
-    if all(byte >= 32 or byte in b"\t\r\n" for byte in start[:200]):
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:200]):
         return "text"
     return "unknown or encrypted bytes"

@@ -97,7 +97,9 @@ class DocumentStream:
         first = self.take(4, what)
         length = _length_at(first, 0)[0]
         if length != TERMINATOR and not 5 <= length <= MAX_DOCUMENT_BYTES:
-            kind = f"larger than a MongoDB document can be ({length} bytes)" if length > 0 else f"impossible ({length})"
+            kind = f"impossible ({length})"
+            if length > MAX_DOCUMENT_BYTES:
+                kind = f"larger than a MongoDB document can be ({length} bytes)"
             raise MendError(
                 f"{self.name} is damaged at byte {self.offset - 4}: the length of {what} is {kind}", rule=RULE
             )
