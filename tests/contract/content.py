@@ -15,11 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = Path(sys.executable).parent
 BLOCK_KEYS = ("block", "rescue", "always")
+
+
+def no_violation(found: list[str]) -> None:
+    """Fail a test with every violation on a line of its own, which an assert would cut short."""
+    __tracebackhide__ = True
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
 
 
 def load_yaml(path: Path) -> Any:

@@ -45,25 +45,21 @@ def modules() -> dict[str, Module]:
 
 
 def test_every_module_documents_the_options_that_it_takes(modules):
-    assert {
-        name: found
-        for name, module in modules.items()
-        if (found := module_rules.option_differences(module.documentation.get("options") or {}, module.spec))
-    } == {}
+    for name, module in modules.items():
+        found = module_rules.option_differences(module.documentation.get("options") or {}, module.spec)
+        content.no_violation([f"{name}: {words}" for words in found])
 
 
 def test_every_secret_option_is_masked_and_says_how_to_pass_one(modules):
-    assert {
-        name: found
-        for name, module in modules.items()
-        if (found := module_rules.secret_violations(module.documentation.get("options") or {}, module.spec))
-    } == {}
+    for name, module in modules.items():
+        found = module_rules.secret_violations(module.documentation.get("options") or {}, module.spec)
+        content.no_violation([f"{name}: {words}" for words in found])
 
 
 @pytest.mark.parametrize("rule", ["return_violations", "example_violations", "shape_violations"])
 def test_every_module_keeps_the_rule(modules, rule):
-    violations = {name: found for name, module in modules.items() if (found := getattr(module_rules, rule)(module))}
-    assert violations == {}
+    violations = {name: getattr(module_rules, rule)(module) for name, module in modules.items()}
+    content.no_violation([f"{name}: {words}" for name, found in violations.items() for words in found])
 
 
 def test_every_file_in_library_is_a_module_of_ours():

@@ -26,18 +26,18 @@ EXAMPLE = str(content.ROOT / "inventory" / "example")
 
 @pytest.mark.parametrize("name", content.playbook_names())
 def test_a_playbook_holds_settings_and_roles_only(name):
-    assert playbook_rules.play_violations(content.playbooks()[name], content.role_names()) == []
+    content.no_violation(playbook_rules.play_violations(content.playbooks()[name], content.role_names()))
 
 
 @pytest.mark.parametrize("name", content.playbook_names())
 def test_a_playbooks_file_is_plain(name):
-    assert playbook_rules.file_violations(content.ROOT / "playbooks" / f"{name}.yml") == []
+    content.no_violation(playbook_rules.file_violations(content.ROOT / "playbooks" / f"{name}.yml"))
 
 
 @pytest.mark.parametrize("name", content.playbook_names())
 def test_a_playbook_has_its_page_and_its_test(name):
     risk = content.playbooks()[name][0]["vars"]["mend_procedure"]["risk"]
-    assert playbook_rules.companion_violations(name, content.ROOT, risk) == []
+    content.no_violation(playbook_rules.companion_violations(name, content.ROOT, risk))
 
 
 @pytest.mark.parametrize("name", content.playbook_names())
@@ -68,7 +68,7 @@ def test_the_example_inventory_names_no_variable_that_nothing_reads():
         for name in content.load_yaml(path) or {}
     }
     if roles:
-        assert sorted(set_there - known - {"ansible_connection", "ansible_python_interpreter"}) == []
+        content.no_violation(sorted(set_there - known - {"ansible_connection", "ansible_python_interpreter"}))
 
 
 def test_the_example_inventory_has_a_group_for_every_playbook():

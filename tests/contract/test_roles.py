@@ -31,27 +31,27 @@ def modules():
 
 @pytest.mark.parametrize("name", content.role_names())
 def test_a_roles_defaults_are_those_of_its_argument_specs(name):
-    assert role_rules.spec_violations(content.role(name)) == []
+    content.no_violation(role_rules.spec_violations(content.role(name)))
 
 
 @pytest.mark.parametrize("name", content.role_names())
 def test_a_role_declares_the_variables_that_it_reads(name):
-    assert role_rules.variable_violations(content.role(name)) == []
+    content.no_violation(role_rules.variable_violations(content.role(name)))
 
 
 @pytest.mark.parametrize("name", content.role_names())
 def test_a_roles_tasks_keep_the_rules(name, modules):
-    assert role_rules.task_violations(content.role(name), modules) == []
+    content.no_violation(role_rules.task_violations(content.role(name), modules))
 
 
 @pytest.mark.parametrize("name", content.role_names())
 def test_a_roles_handlers_only_restart(name):
     path = content.ROOT / "roles" / name / "handlers" / "main.yml"
-    assert role_rules.handler_violations(name, content.load_yaml(path) if path.exists() else []) == []
+    content.no_violation(role_rules.handler_violations(name, content.load_yaml(path) if path.exists() else []))
 
 
 def test_no_roles_name_is_the_beginning_of_anothers():
-    assert role_rules.name_violations(content.role_names()) == []
+    content.no_violation(role_rules.name_violations(content.role_names()))
     assert role_rules.name_violations(["mongo", "mongo_restore"]) == [
         "role mongo is the beginning of role mongo_restore"
     ]

@@ -31,35 +31,41 @@ def texts(names) -> dict[str, str]:
 
 
 def test_every_file_name_says_what_is_inside(names):
-    assert [found for name in names for found in tree_rules.name_violations(name)] == []
+    content.no_violation([found for name in names for found in tree_rules.name_violations(name)])
 
 
 def test_nothing_in_the_tree_belongs_to_one_machine(texts):
     machine = str(content.ROOT)
-    assert [found for name, text in texts.items() for found in tree_rules.text_violations(name, text, machine)] == []
+    content.no_violation(
+        [found for name, text in texts.items() for found in tree_rules.text_violations(name, text, machine)]
+    )
 
 
 def test_no_source_file_is_long_without_a_reason(names):
     sources = tree_rules.source_files(content.ROOT, names)
     lengths = {name: len(text.splitlines()) for name, text in sources.items()}
-    assert tree_rules.length_violations(lengths, LONG_FILES) == []
+    content.no_violation(tree_rules.length_violations(lengths, LONG_FILES))
 
 
 def test_comments_keep_the_rules(names):
     sources = tree_rules.source_files(content.ROOT, names)
-    assert [found for name, text in sources.items() for found in tree_rules.comment_violations(name, text)] == []
+    content.no_violation(
+        [found for name, text in sources.items() for found in tree_rules.comment_violations(name, text)]
+    )
 
 
 def test_nothing_points_back(names):
     sources = tree_rules.source_files(content.ROOT, names)
-    assert [found for name, text in sources.items() for found in tree_rules.import_violations(name, text)] == []
+    content.no_violation(
+        [found for name, text in sources.items() for found in tree_rules.import_violations(name, text)]
+    )
 
 
 def test_no_two_test_files_have_one_name(names):
     counted = Counter(
         Path(name).name for name in names if name.startswith("tests/") and Path(name).name.startswith("test_")
     )
-    assert [name for name, count in counted.items() if count > 1] == []
+    content.no_violation([name for name, count in counted.items() if count > 1])
 
 
 @pytest.mark.parametrize(
