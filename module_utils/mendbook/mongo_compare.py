@@ -86,7 +86,7 @@ def compare_shape(name, expected, found):
 
 
 def parked_ttls(name, found, expected=None):
-    """A failed check for each TTL index that restore parked and did not bring back; not where the manifest has it so."""
+    """A failed check for each TTL index that restore parked and did not bring back; not where it was meant so."""
     meant = {spec.get("name"): spec.get("expireAfterSeconds") for spec in (expected or {}).get("indexes") or []}
     parked = [
         spec["name"]

@@ -106,6 +106,8 @@ _CODES = {
     14031: ("mongo_space", "the server has no disk space left"),
     9001: ("mongo_closed", "the connection to the server was lost"),
 }
+# x509: the certificate is good, and no user has its subject as name
+_CODES[11] = _CODES[18]
 
 
 def translate(error, params, doing=""):
