@@ -12,6 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
+export HOME="${HOME:-$root}"
 unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 # pip's settings for a company's mirror and certificate hold for uv, too
 [ -n "${PIP_CERT:-}" ] && export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"
@@ -36,10 +37,15 @@ real_python() { # real_python CANDIDATE MINOR: print the interpreter behind it w
 }
 
 find_python() { # find_python MINOR NAME...: the first of these, then any version manager's, that is new enough
-    local minor=$1 candidate
+    local minor=$1 candidate folder
     shift
-    for candidate in "$@" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3; do
+    for candidate in "$@"; do
         [ -n "$candidate" ] && real_python "$candidate" "$minor" && return
+    done
+    for folder in "${PYENV_ROOT:-}" "$HOME/.pyenv" $(tr : '\n' <<<"$PATH" | sed -n 's|/shims/*$||p'); do
+        for candidate in "$folder"/versions/3.*/bin/python3; do
+            real_python "$candidate" "$minor" && return
+        done
     done
     candidate=$("${uv:-uv}" python find --no-python-downloads ">=3.$minor" 2>/dev/null) && real_python "$candidate" "$minor"
 }
@@ -65,7 +71,7 @@ make_venv() { # make_venv FOLDER PYTHON: an environment whose interpreter runs, 
         fi
     fi
     if [ -z "$uv" ]; then
-        "$1/bin/python" -m pip install --quiet --disable-pip-version-check uv
+        "$1/bin/python" -m pip install -qq --disable-pip-version-check uv
         uv=$root/$1/bin/uv
     fi
 }

@@ -13,7 +13,7 @@ from contract import content
 
 SCRIPT = content.ROOT / "tools" / "environments.sh"
 # what every machine has; no python3 and no uv among them
-PROGRAMS = ("bash", "cat", "cut", "dirname", "env", "id", "ls", "mkdir", "rm", "sed", "sha256sum", "uname")
+PROGRAMS = ("bash", "cat", "cut", "dirname", "env", "id", "ls", "mkdir", "rm", "sed", "sha256sum", "tr", "uname")
 
 
 @pytest.fixture
@@ -58,6 +58,13 @@ def test_a_shim_that_is_no_interpreter_is_passed_over(checkout):
     )
     done = environments(checkout, "sandbox")
     assert "making .venv with mendbook[sandbox]" in done.stderr
+
+
+def test_a_version_manager_that_is_only_on_path_is_found(checkout):
+    fake = "#!/bin/sh\ncase $2 in *ensurepip) exit 1;; esac\necho found\n"
+    script(checkout / "manager/versions/3.13.0/bin/python3", fake)
+    path = f"{checkout}/manager/shims:{checkout}/programs"
+    assert "making .venv" in environments(checkout, "sandbox", PATH=path).stderr
 
 
 def test_a_missing_package_is_named_and_not_installed(checkout):
