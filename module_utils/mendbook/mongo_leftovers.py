@@ -10,7 +10,7 @@ from __future__ import annotations
 from pymongo.errors import OperationFailure, PyMongoError
 
 from .lock import server_now
-from .mongo_catalog import Names, catalog
+from .mongo_catalog import BUCKETS, LOCK, Names, catalog, is_ours, refuse_our_prefix, token_of
 from .mongo_marker import markers, read
 from .mongo_swap import Swap
 from .mongo_swap_steps import NOT_FOUND, UUID_MISMATCH, Steps
@@ -26,13 +26,13 @@ def kept(database, seen=None):
     now = server_now(database)
     found = []
     for marker in reversed(markers(database, seen)):
-        entries = _droppable(marker, seen)
+        entries = droppable(marker, seen)
         strays = [entry for entry in entries if entry.name.startswith(f"__mend_s_{marker.token}_")]
         found.append(
             {
                 **marker.facts(now),
                 "collections": len(entries),
-                "bytes": _bytes(database, entries),
+                "bytes": size_of(database, entries),
                 "keeps": _keeps(marker, entries),
                 "strays": [
                     {"name": one.name, "count": database[one.name].estimated_document_count()} for one in strays
@@ -51,14 +51,20 @@ def foreign(database, seen=None):
     """Return the names with our prefix that no marker claims: they are somebody else's, and never touched."""
     seen = seen or catalog(database)
     claimed = {marker.token for marker in markers(database, seen)}
-    return sorted(name for token, entries in seen.ours().items() if token not in claimed for name in entries)
+    return sorted(
+        name
+        for name in seen.by_name
+        if is_ours(name) and not name.startswith(BUCKETS) and name != LOCK and token_of(name) not in claimed
+    )
 
 
 def clear(database, lease, progress=None):
     """Make room for a new swap: take back an interrupted one, drop ruins of dead runs and what is past its time.
 
-    The lease says that their runs are dead. Returns the facts of what was dropped or taken back.
+    The lease says that their runs are dead. Returns the facts of what was dropped or taken back. Refuses when there
+    are collections with our prefix that are not ours.
     """
+    refuse_our_prefix(foreign(database))
     ended = []
     for marker in markers(database):
         if marker.interrupted:
@@ -69,7 +75,8 @@ def clear(database, lease, progress=None):
         over = marker.entry["keep_until"] is not None and marker.entry["keep_until"] < now
         # what was taken back by a crash's recovery was never asked for by anybody
         if marker.phase == "staging" or over and marker.entry["kept"] != "no" or marker.entry["kept"] == "dropping":
-            drop(database, lease, marker)
+            for _ in drop_each(database, lease, marker):
+                pass
             ended.append(marker.facts())
     return ended
 
@@ -86,13 +93,14 @@ def discard(database, lease, swap):
             fresh.undo()
             marker = fresh.marker
         if marker is not None and not marker.interrupted:
-            drop(database, lease, marker)
+            for _ in drop_each(database, lease, marker):
+                pass
     except PyMongoError:
         pass
 
 
-def drop(database, lease, marker, hook=None):
-    """Drop what a swap keeps, each collection guarded by its UUID; return ``[{"name", "uuid"}]`` of what was dropped.
+def drop_each(database, lease, marker, hook=None):
+    """Drop what a swap keeps, each collection guarded by its UUID; yield ``{"name", "uuid"}`` after each.
 
     The marker says so first, so that nobody tries to undo with half of the old data. It goes with the last collection,
     unless its data is live: then it stays and says where the live data is from.
@@ -100,23 +108,22 @@ def drop(database, lease, marker, hook=None):
     steps = Steps(database, marker.token, lease, hook)
     if marker.phase != "staging":
         steps.advance(marker, marker.phase, kept="dropping", keep_until=marker.entry["keep_until"])
-    dropped = []
-    for entry in _droppable(marker, catalog(database)):
+    for entry in droppable(marker, catalog(database)):
         try:
             # the server refuses a UUID for a time-series and has none for a view; their names are only ours
             steps.drop(entry.name, entry.uuid if entry.type == "collection" else None)
-            dropped.append({"name": entry.name, "uuid": str(entry.uuid) if entry.uuid else None})
         except OperationFailure as error:
             if error.code not in (NOT_FOUND, UUID_MISMATCH):
                 raise
+            continue
+        yield {"name": entry.name, "uuid": str(entry.uuid) if entry.uuid else None}
     if marker.phase == "swapped" and not _superseded(database, marker):
         steps.advance(marker, marker.phase, kept="no", keep_until=marker.entry["keep_until"])
     else:
         steps.drop(steps.names.marker)
-    return dropped
 
 
-def _droppable(marker, seen):
+def droppable(marker, seen):
     """Return the entries of a swap that are not live data and not its marker."""
     live = {"swapped": "new", "undone": "old"}.get(marker.phase)
     safe = {item[live] for item in marker.items if item["k"] == "c"} if live else set()
@@ -139,7 +146,7 @@ def _keeps(marker, entries):
     return {"swapped": "old data", "undone": "new data", "staging": "ruins"}.get(marker.phase, "both")
 
 
-def _bytes(database, entries):
+def size_of(database, entries):
     """Storage and indexes of what is kept; a time-series is counted by its buckets."""
     size = 0
     try:
