@@ -27,6 +27,10 @@ options:
     description: Only keys below this prefix are backups.
     type: str
     default: ""
+  pattern:
+    description: Only keys whose last part matches this shell pattern are backups.
+    type: str
+    default: "*"
   key:
     description: This object, instead of the newest complete backup.
     type: str
@@ -170,15 +174,10 @@ from ansible.module_utils.mendbook import change, deps, mongo_options, s3_option
 ARGUMENT_SPEC = dict(
     mongo_options.CONNECTION_SPEC,
     **s3_options.CONNECTION_SPEC,
+    **s3_options.PICK_SPEC,
     **change.CONFIRM_SPEC,
     database={"type": "str", "required": True},
     path={"type": "path"},
-    bucket={"type": "str"},
-    prefix={"type": "str", "default": ""},
-    key={"type": "str", "no_log": False},
-    version_id={"type": "str"},
-    at={"type": "str"},
-    latest={"type": "bool", "default": False},
     source_database={"type": "str"},
     collections={"type": "list", "elements": "str", "default": []},
     exclude={"type": "list", "elements": "str", "default": []},
@@ -201,7 +200,8 @@ def main():
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
         required_one_of=[("path", "bucket")],
-        mutually_exclusive=[("path", "bucket"), ("key", "at", "latest"), ("collections", "exclude")],
+        mutually_exclusive=[("path", "bucket"), *s3_options.PICK_MUTUALLY_EXCLUSIVE],
+        required_by=s3_options.PICK_REQUIRED_BY,
     )
     deps.require(module, "pymongo", "isal", "fastcrc", "xxhash", *([] if module.params["path"] else ["boto3"]))
     from ansible.module_utils.mendbook.mongo_restore import Restore

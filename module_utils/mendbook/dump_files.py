@@ -120,8 +120,7 @@ def _collection_name(stem, text, files, name):
                 f"{name}: {shown(files.data or files.metadata)} has a shortened name but no metadata with the whole",
                 rule=RULE,
             )
-        # Data of a time-series is cut with its prefix, its metadata without; both files carry their own hash.
-        stem = json.loads(full.group(1))
+        return json.loads(full.group(1))
     try:
         return unquote_to_bytes(stem).decode("utf-8")
     except UnicodeDecodeError as error:

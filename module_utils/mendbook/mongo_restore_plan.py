@@ -18,13 +18,20 @@ COUNT_TOLERANCE = 0.1
 class Observed:
     """What the plan is computed from; every field is data.
 
-    ``target`` {kind, id, address, facts} · ``backup`` facts of the object or file, with ``identity`` (what pins its
-    bytes), ``age_seconds``, ``complete``, ``reason`` · ``dump`` {format, integrity, tool_version, server_version, has_oplog, oplog_entries,
-    warnings, data_bytes} · ``items`` of the selection · ``live`` {name: {type, uuid, count, bytes}} · ``expected``
-    {collection in the backup: {count, sum}} from the manifest · ``unfit`` refusals of the deployment · ``missing``
-    [{privilege, role, msg}] · ``writers`` [{namespace, writes_per_second, who}] with ``writers_unknown`` in words ·
-    ``space`` {free_bytes, msg} · ``holder`` of the lock · ``marker`` of an earlier swap, or None · ``expired`` old sets
-    whose time is over · ``restored`` True when the target already holds exactly this backup.
+    ``target`` {kind, id, address, facts}
+    ``backup`` facts of the object or file, with ``identity`` (what pins its bytes), ``age_seconds``, ``complete``
+    ``dump`` {format, integrity, tool_version, server_version, has_oplog, oplog_entries, has_access,
+        warnings, data_bytes}
+    ``items`` of the selection
+    ``live`` {name: {type, uuid, count, bytes}}
+    ``expected`` {collection in the backup: {count, sum}} from the manifest, or None
+    ``unfit`` refusals of the deployment
+    ``missing`` [{privilege, role, msg}]
+    ``writers`` [{namespace, writes_per_second, who}], with ``writers_unknown`` in words where it cannot be known
+    ``space`` {free_bytes, msg}
+    ``holder`` of the lock, ``marker`` of an interrupted swap, or None
+    ``expired`` old sets whose time is over
+    ``restored`` True when the target already holds exactly this backup
     """
 
     def __init__(self, **fields):
@@ -224,8 +231,7 @@ def _refusals(seen, params):
         names = _listed([writer["namespace"] for writer in seen.writers])
         refuse(
             "writers",
-            f"the database is being written ({names}); what is written after the swap begins would be lost with the undo, "
-            "and what is written before it stays in the old data only",
+            f"the database is being written ({names}), and what is written until the swap stays in the old data only",
             "stop the writers, or -e mongo_restore_allow_writers=true",
             value=len(seen.writers),
             limit=0,

@@ -61,6 +61,8 @@ def select(dump_collections, database, collections=(), exclude=(), rename=None, 
     available = {name: found for (db, name), found in dump_collections.items() if db == database}
     ordinary = [name for name in available if not name.startswith("system.")]
     rename = rename or {}
+    if collections and exclude:
+        raise Refused("mongo_restore_collections and mongo_restore_exclude contradict each other", rule="collections")
     for option, names in (("collections", collections), ("exclude", exclude), ("rename", rename)):
         for name in names:
             if name not in available:
@@ -115,21 +117,6 @@ def _name_problem(name, database):
     if size > NAMESPACE_BYTES:
         return f"with its database it has {size} bytes, and a namespace may have {NAMESPACE_BYTES}"
     return None
-
-
-def check_types(items, live):
-    """Refuse a change of kind: a view, a collection and a time-series cannot replace each other in one rename.
-
-    ``live`` maps the names in the target to their type.
-    """
-    for item in items:
-        found = live.get(item.target)
-        if found is not None and found != item.type:
-            raise Refused(
-                f"{item.target} is a {found} in the target and a {item.type} in the backup; "
-                "rename or drop the live one first, or leave it out with mongo_restore_exclude",
-                rule="type",
-            )
 
 
 def _unknown(option, name, database, available):

@@ -178,7 +178,7 @@ def _undoable(marker, token, database_name):
         return []
     if marker.entry["kept"] != "yes":
         raise Refused(
-            f"the old data from before the restore of run {marker.entry['run']} was dropped ({marker.entry['at']:%F %T}): "
+            f"the data from before the restore of run {marker.entry['run']} was dropped ({marker.entry['at']:%F %T}): "
             "there is no way back to it; restore a backup instead",
             rule="kept",
         )

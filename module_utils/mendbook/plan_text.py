@@ -106,7 +106,7 @@ def plan_lines(plan, host, with_changes=True):
 
 
 def result_lines(result, host):
-    """Return how acting on a plan has ended as lines for a terminal: the word for it, what was done and what was not."""
+    """Return how acting on a plan has ended, as lines for a terminal."""
     done, skipped = result.get("done") or [], result.get("skipped_objects") or []
     planned = result["plan"]["totals"]["objects"]
     rows = [("done", f"{_count(done):,} of {planned:,}")]

@@ -49,7 +49,7 @@ class Patience:
         self._since = time.monotonic()
 
     def wait(self, error):
-        """Sleep before the next try (0.2 s, doubling to 8 s, with jitter), or raise ``error``."""
+        """Sleep before the next try (0.1 s, doubling to 8 s, with jitter), or raise ``error``."""
         self.tries += 1
         self._fruitless += 1
         if not is_transient(error):
@@ -57,7 +57,7 @@ class Patience:
         if is_unreachable(error) and self._unreachable_tries and self._fruitless >= self._unreachable_tries:
             raise error
         # equal jitter, so that parallel readers do not return at the same instant
-        pause = min(8.0, 0.2 * 2**self._fruitless) * random.uniform(0.5, 1.0)  # noqa: S311 (not a secret)
+        pause = min(8.0, 0.05 * 2**self._fruitless) * random.uniform(0.5, 1.0)  # noqa: S311 (not a secret)
         if time.monotonic() - self._since + pause > self._seconds:
             raise error
         self._sleep(pause)

@@ -102,33 +102,40 @@ def read_manifest(client, backup, params):
 
 def _listing(client, bucket, prefix, max_objects):
     """Return (entries, newest first within a key, notes about what the credentials cannot see)."""
+    notes = []
     try:
-        return _pages(client, bucket, prefix, max_objects, "list_object_versions"), []
+        versions, markers = _pages(client, bucket, prefix, max_objects, "list_object_versions")
+        if markers or any(version.get("VersionId", "null") != "null" for version in versions):
+            return [_entry(version, version["VersionId"], markers) for version in versions], notes
     except MendError as error:
         # what cannot list versions may still list objects: less permission, or a store without versions
         if error.details.get("code") not in ("AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"):
             raise
-    note = "older versions of keys were not seen: the store or the permissions (s3:ListBucketVersions) do not allow it"
-    return _pages(client, bucket, prefix, max_objects, "list_objects_v2"), [note]
+        notes.append("older versions were not seen: the store or the permissions (s3:ListBucketVersions) forbid it")
+    # no versions: reading by the version "null" would need one permission more, and SeaweedFS 4.48 lists another ETag
+    # among the versions than it answers for a GET
+    objects, _none = _pages(client, bucket, prefix, max_objects, "list_objects_v2")
+    return [_entry(listed, None, {}) for listed in objects], notes
 
 
 def _pages(client, bucket, prefix, max_objects, operation):
+    """Return (listed objects or versions, {key: moment} of the delete markers that hide a key)."""
     action = "s3:ListBucketVersions" if operation == "list_object_versions" else "s3:ListBucket"
     doing = f"list {place(bucket, prefix)}"
-    place_in_list, versions, markers = {}, [], {}
+    place_in_list, listed, markers = {}, [], {}
     # botocore's paginators end for good when one request fails; this one keeps its place
     while place_in_list is not None:
         ask = functools.partial(getattr(client, operation), Bucket=bucket, Prefix=prefix, **place_in_list)
         page = s3.call(ask, doing, action, client.meta.endpoint_url, bucket)
-        versions += page.get("Versions", []) + page.get("Contents", [])
+        listed += page.get("Versions", []) + page.get("Contents", [])
         markers.update({m["Key"]: m["LastModified"] for m in page.get("DeleteMarkers", []) if m.get("IsLatest")})
-        if len(versions) > max_objects:
+        if len(listed) > max_objects:
             raise MendError(
                 f"More than {max_objects} objects lie under {place(bucket, prefix)}. Narrow it with prefix.",
                 rule="size",
             )
         place_in_list = _next_place(page) if page.get("IsTruncated") else None
-    return [_entry(version, markers) for version in versions]
+    return listed, markers
 
 
 def _next_place(page):
@@ -143,12 +150,10 @@ def _next_place(page):
     return following
 
 
-def _entry(listed, markers):
-    version_id = listed.get("VersionId")
+def _entry(listed, version_id, markers):
     return Entry(
         key=listed["Key"],
-        # "null" is what an unversioned bucket says, and reading by it would need one permission more
-        version_id=None if version_id in (None, "null") else version_id,
+        version_id=version_id,
         etag=listed["ETag"].strip('"'),
         size=listed["Size"],
         last_modified=listed["LastModified"],

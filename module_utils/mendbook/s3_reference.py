@@ -57,7 +57,7 @@ def reference(client, backup, params, whole_multipart=False):
 
 
 def _etag_reference(client, backup, params, head, reasons, whole_multipart):
-    match = re.fullmatch(r"([0-9a-f]{32})(?:-([1-9]\d{0,4}))?", backup.etag or "")
+    match = re.fullmatch(r"([0-9a-f]{32})(?:-([1-9]\d{0,4}))?", head["ETag"].strip('"'))
     # S3 encrypts with customer and KMS keys before it sums, and others do so for every encryption
     if head.get("ServerSideEncryption") or head.get("SSECustomerAlgorithm"):
         reasons.append("the ETag of an encrypted object is no MD5")

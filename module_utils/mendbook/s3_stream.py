@@ -18,8 +18,8 @@ from ansible.module_utils.mendbook.s3_reference import reference
 PART_BYTES = 4 << 20
 WINDOW = 4
 STALL_SECONDS = 30
-# fewer bytes than this within STALL_SECONDS is a stall, too: a trickle must not hold a restore for days
-_STEP_BYTES = 4096
+# fewer bytes than this within STALL_SECONDS are a stall, too: a trickle must not hold a restore for days
+_STEP_BYTES = 64 << 10
 
 
 def object_source(client, backup, params, *, part_bytes=PART_BYTES, window=WINDOW, patience_seconds=PATIENCE_SECONDS):
@@ -109,9 +109,8 @@ class _PartReader:
         self.last_step = time.monotonic()
         self._client, self._backup = client, backup
         self._patience_seconds = patience_seconds
-        self._arguments = dict(sse_arguments(params), Bucket=backup.bucket, Key=backup.key, IfMatch=f'"{backup.etag}"')
-        if backup.version_id:
-            self._arguments["VersionId"] = backup.version_id
+        pinned = {"VersionId": backup.version_id} if backup.version_id else {"IfMatch": f'"{backup.etag}"'}
+        self._arguments = dict(sse_arguments(params), Bucket=backup.bucket, Key=backup.key, **pinned)
         self._stop = threading.Event()
         self._bodies = {}
 
@@ -184,11 +183,12 @@ class _PartReader:
             yield piece
 
     def _check(self, answer, at, end):
-        """Raise MendError unless the answer is this range of this version: not every store heeds If-Match and Range."""
+        """Raise MendError unless the answer is this range of this object: not every store heeds If-Match and Range."""
         size = self._backup.size
         whole = (at, end) == (0, size)
         told = answer.get("ContentRange") or ("bytes 0-{0}/{0}" if whole else "nothing").format(size)
-        if answer["ETag"].strip('"') != self._backup.etag or not told.endswith(f"/{size}"):
+        same = self._backup.version_id or answer["ETag"].strip('"') == self._backup.etag
+        if not same or not told.endswith(f"/{size}"):
             if told == "nothing":
                 raise self._bad("the store does not answer ranges (it ignores the header Range)")
             raise self._bad("it was replaced while it was being read. Run again to use the new one")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.mendbook.errors import Nothing, Refused
-from ansible.module_utils.mendbook.mongo_restore_selection import check_types, select, source_database
+from ansible.module_utils.mendbook.mongo_restore_selection import select, source_database
 
 
 def dump(*names, db="estore", types=None):
@@ -114,14 +114,3 @@ def test_odd_names_that_the_server_allows_are_kept_as_they_are(name):
 def test_the_limit_counts_the_database_that_is_written():
     with pytest.raises(Refused, match="260 bytes"):
         select(dump("x" * 248), "estore", target_database="estore_copy")
-
-
-def test_a_view_never_replaces_a_collection():
-    items = select(dump("orders", types={"orders": "view"}), "estore")
-    with pytest.raises(Refused, match="orders is a collection in the target and a view in the backup"):
-        check_types(items, {"orders": "collection"})
-
-
-def test_new_and_equal_kinds_pass():
-    items = select(dump("a", "v", types={"v": "view"}), "estore")
-    check_types(items, {"v": "view", "unrelated": "timeseries"})

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""Restore as one change: load the backup beside the live data, prove it, swap, read back."""
+
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+from contextlib import contextmanager
+
+from . import mongo_options
+from .change import done
+from .dump_metadata import ACCESS_NAMES
+from .errors import MendError, Refused, VerifyFailed
+from .lock import MongoLease, holder
+from .mongo import connect, refusals, refuse_unfit
+from .mongo_catalog import catalog, refuse_our_prefix
+from .mongo_leftovers import clear, discard, expired
+from .mongo_load import load
+from .mongo_marker import interrupted
+from .mongo_privileges import missing_privileges
+from .mongo_restore_plan import Observed, restore_plan
+from .mongo_restore_selection import select, source_database
+from .mongo_restore_source import data_bytes, open_backup
+from .mongo_restore_state import already_restored, live_facts, marker_backup, read_back
+from .mongo_space import free_space
+from .mongo_swap import Swap
+from .mongo_writers import writers
+from .progress import Progress
+
+Client = namedtuple("Client", "deployment database source")
+
+
+class Restore:
+    """The procedure of mend_mongo_restore (change.py says what each method promises)."""
+
+    def __init__(self, params):
+        self.params = params
+        self.figures = {}
+        self.warnings = []
+        self._seen = None
+        self._lease = None
+        self._loaded = {}
+
+    def secrets(self, params):
+        return mongo_options.secrets_in(params)
+
+    @contextmanager
+    def open(self, params):
+        """Connect to the target first: it answers in milliseconds, the bucket may not."""
+        if params["keep_seconds"] < 0:
+            raise Refused("keep_seconds is negative; 0 drops the old data after the swap", rule="keep_seconds")
+        run = (params.get("receipt") or {}).get("run")
+        with connect(params, run) as deployment:
+            refuse_unfit(deployment)
+            with open_backup(params) as source:
+                yield Client(deployment, deployment.client[params["database"]], source)
+
+    @contextmanager
+    def lock(self, client, run):
+        with MongoLease(client.database, run) as lease:
+            self._lease = lease
+            yield
+
+    def observe(self, client):
+        deployment, database, source = client
+        dump, params = source.dump, self.params
+        name = source_database(_application_databases(dump), params["source_database"], database.name)
+        items = select(
+            dump.collections, name, params["collections"], params["exclude"], params["rename"], database.name
+        )
+        _check_access(dump, name, params)
+        seen = catalog(database)
+        refuse_our_prefix([item.target for item in items])
+        series = any(item.type == "timeseries" for item in items)
+        marker = interrupted(database)
+        writing, unknown = writers(deployment, database)
+        observed = Observed(
+            target={
+                "kind": "mongodb",
+                "id": deployment.target_id(database.name),
+                "address": deployment.address,
+                "facts": deployment.facts(),
+            },
+            backup={**source.facts, "identity": source.identity},
+            dump=_dump_facts(source),
+            items=items,
+            live=live_facts(deployment, database, seen),
+            expected=source.expected(name),
+            unfit=refusals(deployment, timeseries=series),
+            missing=missing_privileges(deployment, database.name, timeseries=series),
+            writers=writing,
+            writers_unknown=unknown,
+            space=free_space(deployment, database.name),
+            holder=None if self._lease else holder(database),
+            marker=_marker_facts(marker, source, items, params),
+            expired=expired(database),
+            restored=False,
+        )
+        observed.restored = not marker and already_restored(deployment, database, seen, source, items, params)
+        self._seen = observed
+        return observed
+
+    def plan(self, observed, params):
+        return restore_plan(observed, params)
+
+    def act(self, client, plan, receipt):
+        seen, params, database = self._seen, self.params, client.database
+        began = time.monotonic()
+        with Progress(receipt) as progress:
+            if seen.marker and seen.marker["finish"]:
+                # an earlier run has loaded and proven this very backup: only its swap is left
+                swap = Swap.latest(database, self._lease)
+                swap.recover(finish=True, progress=progress)
+            else:
+                clear(database, self._lease, progress)
+                client.source.prove_bytes()
+                swap = self._load_and_swap(client, progress)
+            self.figures["swap_and_load_seconds"] = round(time.monotonic() - began, 3)
+            self._note_strays(swap)
+            for change in plan["changes"]:
+                loaded = self._loaded.get(change["object"])
+                facts = {"count": loaded.count, "bytes": loaded.bytes} if loaded else {}
+                yield done(change["op"], change["object"], **facts)
+            if params["keep_seconds"] == 0:
+                discard(database, self._lease, swap)
+        self.figures["total_seconds"] = round(time.monotonic() - began, 3)
+
+    def read_back(self, client, plan):
+        return read_back(client.database, self._seen.items, self._loaded, strict=not self.params["allow_writers"])
+
+    # -- the steps of act
+
+    def _load_and_swap(self, client, progress):
+        params, database, dump = self.params, client.database, client.source.dump
+        items = {item.source.key: item for item in self._seen.items}
+        swap = Swap.begin(database, self._lease)
+        try:
+            began = time.monotonic()
+            loaded = load(
+                database,
+                dump,
+                {key: swap.names.side(item.target) for key, item in items.items() if item.type != "view"},
+                workers=params["workers"],
+                proof=params["proof"],
+                progress=progress.update,
+                cancelled=self._still_ours,
+            )
+            self._measure(loaded, dump, time.monotonic() - began)
+            self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
+            self._compare_with_manifest(loaded)
+            self._refuse_late(client)
+            swap.prepare(
+                [items[key].target for key in loaded],
+                views={item.target: item.source.options for item in items.values() if item.type == "view"},
+                aside=self._aside(),
+                ttl={items[key].target: _ttl(found) for key, found in loaded.items()},
+                backup=marker_backup(client.source, self._seen.items, params, loaded),
+                keep_seconds=params["keep_seconds"],
+            )
+        except BaseException:
+            # nothing live was touched: what was built beside it goes, and the error says the rest
+            discard(database, self._lease, swap)
+            raise
+        began = time.monotonic()
+        swap.forward(progress)
+        self.figures["swap_seconds"] = round(time.monotonic() - began, 3)
+        return swap
+
+    def _still_ours(self):
+        self._lease.check()
+        return False
+
+    def _aside(self):
+        if self.params["extra"] != "aside":
+            return []
+        restored = {item.target for item in self._seen.items}
+        return [name for name in self._seen.live if name not in restored]
+
+    def _measure(self, loaded, dump, seconds):
+        self.figures.update(
+            load_seconds=round(seconds, 3),
+            documents=sum(found.count for found in loaded.values()),
+            document_bytes=sum(found.bytes for found in loaded.values()),
+            read_bytes=dump.bytes_read,
+        )
+
+    def _compare_with_manifest(self, loaded):
+        for (_db, name), found in loaded.items():
+            promised = (self._seen.expected or {}).get(name) or {}
+            for what, value in (("count", found.count), ("sum", found.hex)):
+                if promised.get(what) is not None and promised[what] != value:
+                    raise VerifyFailed(
+                        f"the backup's {name} has {what} {value}, its manifest says {promised[what]}: "
+                        "it is not what was backed up; take another one",
+                        rule="manifest",
+                    )
+
+    def _refuse_late(self, client):
+        """What only the whole backup, or the time that it took, could show."""
+        dump, params = client.source.dump, self.params
+        if dump.has_oplog and not params["ignore_oplog"]:
+            raise Refused(
+                f"the backup was made with --oplog and holds {dump.oplog_entries} entries, which are not replayed: "
+                "each collection is whole, but they are not all of one moment; restore it all the same with "
+                "-e mongo_restore_ignore_oplog=true",
+                rule="oplog",
+            )
+        writing, _unknown = writers(client.deployment, client.database)
+        if writing:
+            names = ", ".join(writer["namespace"] for writer in writing)
+            if not params["allow_writers"]:
+                raise Refused(
+                    f"the database has been written since the plan was made ({names}): stop the writers, or "
+                    "-e mongo_restore_allow_writers=true",
+                    rule="writers",
+                )
+            self.warnings.append(f"written while the backup was loaded, kept in the old data only: {names}")
+
+    def _note_strays(self, swap):
+        for stray in swap.strays:
+            self.warnings.append(
+                f"documents that clients wrote into {stray['name']} during the swap are kept in {stray['kept_in']}"
+            )
+        self.warnings.extend(swap.notes)
+
+
+def _application_databases(dump):
+    return {db for db, name in dump.collections if name not in ACCESS_NAMES}
+
+
+def _dump_facts(source):
+    dump = source.dump
+    return {
+        "format": dump.format,
+        "integrity": dump.integrity,
+        "tool_version": dump.tool_version,
+        "server_version": dump.server_version,
+        "has_oplog": dump.has_oplog,
+        "oplog_entries": dump.oplog_entries,
+        "has_access": any(_is_access(db, name) for db, name in dump.collections),
+        "warnings": list(dump.warnings),
+        "data_bytes": data_bytes(source),
+    }
+
+
+def _is_access(db, name):
+    return name in ACCESS_NAMES or (db == "admin" and name in ("system.users", "system.roles"))
+
+
+def _check_access(dump, database, params):
+    if not params["users"] and not params["roles"]:
+        return
+    raise MendError("restoring users and roles is not possible yet", rule="users")
+
+
+def _marker_facts(marker, source, items, params):
+    if marker is None:
+        return None
+    facts = marker.facts()
+    planned = marker_backup(source, items, params, {})
+    stored = marker.entry.get("backup") or {}
+    same = all(stored.get(name) == planned[name] for name in ("identity", "items", "extra"))
+    facts["finish"] = same and marker.phase in ("prepared", "swapping", "swapped")
+    return facts
+
+
+def _ttl(loaded):
+    return {"indexes": loaded.ttl, "collection": loaded.expire_after_seconds}
