@@ -73,6 +73,13 @@ def test_links_lead_somewhere(page):
     content.no_violation(markdown_rules.link_violations(content.ROOT / page))
 
 
+def test_the_list_of_pages_has_every_page():
+    listed = (content.ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    generated = [f"{name}.md" for name in content.playbook_names()]
+    names = [name.removeprefix("docs/") for name in PAGES if name.startswith("docs/") and name != "docs/README.md"]
+    content.no_violation([name for name in names if name not in generated and f"({name})" not in listed])
+
+
 def test_a_table_says_type_default_and_choices_with_the_required_ones_first(tree):
     page = docs_tables.pages(tree)[tree / "docs" / "restore_x.md"].splitlines()
     assert page[0] == "# X" and page[-1] == "end"
