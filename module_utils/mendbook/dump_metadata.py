@@ -144,11 +144,11 @@ def collection_from(db, name, text, where, kind=None, warnings=None, checked=Tru
     inner = value.get("collectionName", name)
     if inner != name:
         raise MendError(f"{where}: the metadata belongs to {shown(str(inner))!r}, not to {shown(name)!r}", rule=RULE)
-    options = value.get("options") or {}
-    indexes = value.get("indexes", None if checked else False)
-    if indexes is False:
+    if "indexes" not in value and not checked:
         raise MendError(f"{where}: the metadata has no list of indexes", rule=RULE)
-    indexes = indexes or []
+    # tools written in Go state an empty list or document as null
+    options = {} if value.get("options") is None else value["options"]
+    indexes = [] if value.get("indexes") is None else value["indexes"]
     _check_shapes(options, indexes, where)
     found = _type_of(options)
     for stated in (kind, value.get("type")):
