@@ -17,6 +17,7 @@ from .mongo_expect import nearest, parse_expectations, parse_time_fields, quoted
 from .mongo_marker import markers
 from .mongo_options import secrets_in
 from .mongo_verify_manifest import read_manifest, select_entries
+from .mongo_verify_privileges import Reading
 
 MOST_CHECKS = 1000
 MOST_WORDS = 5
@@ -66,12 +67,16 @@ class Verify:
         """Compare; returns the facts of a database that is right."""
         started = time.monotonic()
         database = deployment.client[self.params["database"]]
+        reading = Reading(deployment, database.name)
+        reading.require_catalogue()
         with deployment.deadline():
             seen = catalog(database)
             checks = interrupted_restore(database, seen)
         live = seen.live()
         wanted = {name for name in live if not self.params.get("collections") or name in self._entries}
         wanted |= {name for name in self._expected.names() if name in live}
+        contents = set(self._entries) if self.params.get("content", "full") == "full" else ()
+        reading.require({name: {"type": live[name].type} for name in sorted(wanted)}, contents)
         found = shapes(database, sorted(wanted), seen, deployment.deadline)
         known = list(live)
         if not live:
