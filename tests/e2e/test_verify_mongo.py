@@ -117,9 +117,7 @@ def s3_variables(sandbox, key):
 
 def test_the_playbook_verifies_against_the_manifest_in_s3(shop, sandbox, s3_client, playbook, write_manifest):
     bucket, key = sandbox.status()["s3"]["bucket"], f"{shop.name}/estore.archive.gz"
-    s3_client.put_object(
-        Bucket=bucket, Key=f"{key}.manifest.json", Body=Path(write_manifest(manifest_of(shop))).read_bytes()
-    )
+    s3_client.upload_file(write_manifest(manifest_of(shop)), bucket, f"{key}.manifest.json")
     variables = {**s3_variables(sandbox, key), "mongo_verify_database": shop.name}
     before = fingerprint(shop)
     for arguments in (["--check"], []):
