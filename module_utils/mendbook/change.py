@@ -22,6 +22,7 @@ import signal
 import traceback
 from contextlib import closing, contextmanager
 
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.mendbook import plan as plans
 from ansible.module_utils.mendbook.errors import Cancelled, Drift, MendError, Partial, Refused, Undone, Unknown
 from ansible.module_utils.mendbook.plan_text import diff_of
@@ -71,7 +72,7 @@ def run_read(module, procedure):
         except Exception as raised:
             error = raised
         cancellation.over()
-        _warn(module, procedure)
+        _warn(module, *(getattr(procedure, "warnings", None) or ()))
         if error is None:
             module.exit_json(changed=False, **facts)
         module.fail_json(changed=False, **_words(error))
@@ -153,7 +154,7 @@ def _end(module, procedure, attempt):
     plan, error = attempt.plan, attempt.error
     if error is not None and attempt.finished:
         # everything was done and read back; only giving the lock or the connection back has failed
-        module.warn(f"done and read back, but then: {_sentence(error)}")
+        _warn(module, f"done and read back, but then: {_sentence(error)}")
         error = None
     error = _in_its_place(error, attempt)
     result = {
@@ -168,7 +169,7 @@ def _end(module, procedure, attempt):
         result["done"] = plans.trim(attempt.done)
     if plan and module._diff:
         result["diff"] = diff_of(result["plan"])
-    _warn(module, procedure)
+    _warn(module, *(getattr(procedure, "warnings", None) or ()))
     if error is not None:
         module.fail_json(**dict(result, **_words(error)))
     if plan["changes"] and not attempt.acting:
@@ -223,9 +224,10 @@ def _sentence(error):
     return f"{type(error).__name__}: {error}"
 
 
-def _warn(module, procedure):
-    for warning in getattr(procedure, "warnings", None) or ():
-        module.warn(warning)
+def _warn(module, *warnings):
+    for warning in warnings:
+        # ansible masks secrets in results, and not in warnings
+        module.warn(remove_values(warning, module.no_log_values))
 
 
 class _Cancellation:

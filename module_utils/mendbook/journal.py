@@ -27,6 +27,7 @@ MAX_END_BYTES = 60 << 10
 MAX_LINE_BYTES = 1 << 20
 MAX_TEXT = 4096
 LOCK_SECONDS = 30
+BLOCK_BYTES = 64 << 10
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -62,15 +63,13 @@ class Journal:
         if event not in EVENTS:
             raise ValueError(event)
         with self._locked() as file:
-            size = os.fstat(file).st_size
+            size = _whole_size(file)
             last = _last_line(file, size)
             record = {"schema": SCHEMA, "run": self.run, "seq": _next_seq(file, last, size), "at": _now()}
             record.update(self._facts, event=event, **facts)
             record["prev"] = None if last is None else hashlib.sha256(last).hexdigest()
             line = fitted(record, limit)
-            # a crash may have left half a line; it stays, as a line of its own
-            start = b"" if last is None or _ends_with_newline(file, size) else b"\n"
-            _append(file, size, start + line + b"\n")
+            _append(file, size, line + b"\n")
         return hashlib.sha256(line).hexdigest()
 
     def begin(self, **facts):
@@ -120,10 +119,17 @@ class Begun:
 
 
 def verify_chain(path):
-    """Return the events of a journal as dicts; VerifyFailed names the first line that is not what was written."""
+    """Return the events of a journal as dicts; VerifyFailed names the first line that is not what was written.
+
+    Nothing follows the last line and tells of it: that a journal was cut off after a whole line cannot be seen here,
+    only that its ``run_end`` is missing.
+    """
     events, prev = [], None
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                # cut off by a crash, so its writer was never told that it is there
+                break
             event = _checked(path, number, line, prev)
             events.append(event)
             prev = hashlib.sha256(line[:-1]).hexdigest()
@@ -174,7 +180,7 @@ def _line(record):
 
 def _checked(path, number, line, prev):
     try:
-        event = json.loads(line) if line.endswith(b"\n") else None
+        event = json.loads(line)
     except ValueError:
         event = None
     if not isinstance(event, dict) or event.get("event") not in EVENTS:
@@ -195,21 +201,32 @@ def _lock(file, path):
             time.sleep(0.01)
 
 
-def _ends_with_newline(file, size):
-    return os.pread(file, 1, size - 1) == b"\n"
+def _whole_size(file):
+    """The size up to the last newline. What a killed process has left behind it was never written, for anybody."""
+    size = os.fstat(file).st_size
+    whole = _after_newline(file, size)
+    if whole < size:
+        os.ftruncate(file, whole)
+    return whole
 
 
 def _last_line(file, size):
     """The last line without its newline, however long it is; None in an empty file."""
     if not size:
         return None
-    end = size - 1 if _ends_with_newline(file, size) else size
-    tail, start = b"", end
-    while start and b"\n" not in tail:
-        step = min(start, 64 << 10)
-        start -= step
-        tail = os.pread(file, step, start) + tail
-    return tail.rsplit(b"\n", 1)[-1]
+    start = _after_newline(file, size - 1)
+    return os.pread(file, size - 1 - start, start)
+
+
+def _after_newline(file, end):
+    """The offset after the last newline before ``end``, 0 where there is none."""
+    while end:
+        start = max(0, end - BLOCK_BYTES)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def _next_seq(file, last, size):

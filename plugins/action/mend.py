@@ -9,9 +9,9 @@ is safe, too.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
+import runpy
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,10 +127,8 @@ class ActionModule(ActionBase):
         """The module's own ARGUMENT_SPEC, which says which options are secrets."""
         found = self._shared_loader_obj.module_loader.find_plugin_with_context(self._task.action)
         try:
-            spec = importlib.util.spec_from_file_location("mendbook_module_in_gate", found.plugin_resolved_path)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module.ARGUMENT_SPEC
+            # not run as __main__, so nothing but its definitions is executed
+            return runpy.run_path(found.plugin_resolved_path)["ARGUMENT_SPEC"]
         except (Exception, SystemExit) as error:
             words = f"{self._task.action} has no ARGUMENT_SPEC that the gate can read ({type(error).__name__}: {error})"
             raise _refused("module", words) from error
