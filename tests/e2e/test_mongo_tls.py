@@ -7,25 +7,18 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import dns.flags
-import dns.message
-import dns.rcode
 import dns.resolver
-import dns.rrset
 import pymongo
 import pytest
 import trustme
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.mongo import connect
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from certificates import client_certificate
+from name_server import Names
 
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.mongo import Service
@@ -36,34 +29,6 @@ SUBJECT = "CN=restorer,OU=runbooks,O=mendbook tests"
 PASSWORD = "p@ss/w:rd%"  # noqa: S105 (needs escaping in a URI)
 KEY_PASSWORD = "key pass"  # noqa: S105
 ZONE = "cluster.mendbook.test"
-
-
-def client_certificate(ca: trustme.CA, path: Path, *, name="restorer", key_password="", expired=False) -> str:
-    """A client certificate of ``ca`` and its key in one PEM file; trustme would choose the subject by itself."""
-    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
-    signer = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
-    key = ec.generate_private_key(ec.SECP256R1())
-    attributes = [(NameOID.ORGANIZATION_NAME, "mendbook tests"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "runbooks")]
-    subject = x509.Name([x509.NameAttribute(*one) for one in [*attributes, (NameOID.COMMON_NAME, name)]])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now + timedelta(days=-1 if expired else 1))
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    lock = (
-        serialization.BestAvailableEncryption(key_password.encode()) if key_password else serialization.NoEncryption()
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
-    path.touch(mode=0o600)
-    path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return str(path)
 
 
 @dataclass
@@ -232,26 +197,6 @@ def test_verify_mongo_runs_over_tls_with_x509(secured, playbook):
     played = playbook("verify_mongo", variables=variables)
     assert played.rc == 0, played.stdout
     assert played.of("mend_mongo_verify")[0]["verified"] is True
-
-
-class Names(socketserver.BaseRequestHandler):
-    """A name server with the records of one zone."""
-
-    records: dict[tuple[str, str], list[str]] = {}
-
-    def handle(self) -> None:
-        data, wire = self.request
-        asked = dns.message.from_wire(data)
-        answer = dns.message.make_response(asked)
-        answer.flags |= dns.flags.RA
-        question = asked.question[0]
-        name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
-        found = self.records.get((name, kind))
-        if found:
-            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
-        elif not any(known == name for known, _ in self.records):
-            answer.set_rcode(dns.rcode.NXDOMAIN)
-        wire.sendto(answer.to_wire(), self.client_address)
 
 
 @pytest.fixture
