@@ -67,7 +67,7 @@ def already_restored(deployment, database, seen, source, items, params):
     if any(_count(database, place[0]) != sums[side][0] for side, place in places.items()):
         return False
     live = Reader().fold_all(database, places)
-    return all([live[side].count, live[side].hex] == sums[side] for side in places)
+    return all([live[side].count, live[side].hex()] == sums[side] for side in places)
 
 
 def read_back(database, items, loaded, strict):
