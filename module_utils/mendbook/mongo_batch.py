@@ -60,8 +60,9 @@ class BatchWriter:
         resent = False
         pauses = iter(_RETRY_PAUSES_SECONDS)
         while True:
+            fallback = self.fallback  # as this sending sees it: another worker may change it meanwhile
             try:
-                reply = self._send(collection, data, count, ordered and not resent)
+                reply = self._send(collection, data, count, ordered and not resent, fallback)
             except driver.ConnectionFailure:
                 pause = next(pauses, None)
                 if pause is None:
@@ -77,16 +78,16 @@ class BatchWriter:
                 continue
             if _complete(reply, data, count, namespace, resent):
                 return
-            if self.fallback:
+            if fallback:
                 raise MendError(
                     f"{shown(namespace)}: the server took {reply.get('n')} of {count} documents and named no error",
                     rule="mongo_insert",
                 )
             self.fallback = resent = True
 
-    def _send(self, collection, data, count, ordered):
+    def _send(self, collection, data, count, ordered, fallback):
         """The server's reply, or None when this pymongo cannot send the raw carrier."""
-        if self.fallback:
+        if fallback:
             return self._insert_many(collection, data, count, ordered)
         command = {
             "insert": collection,

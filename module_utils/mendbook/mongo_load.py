@@ -9,6 +9,7 @@ stops all of them and is raised in the caller's thread; the side collections are
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ _QUEUE_BYTES = 8 << 20
 # The server runs at most three builds at a time.
 _INDEX_BUILDERS = 2
 _WAIT_SECONDS = 0.2
+# How long a failed load waits for its threads; one in the middle of an index build ends when its collection is dropped.
+_END_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class _Load:
         self._indexed = 0
         self._proven = 0
         self._workers = workers
+        self._threads = []
         self._create_options = {}
 
     def run(self):
@@ -117,6 +121,9 @@ class _Load:
             return self._run_threads()
         except BaseException as error:
             self._stop(error)
+            deadline = time.monotonic() + _END_SECONDS
+            for thread in self._threads:
+                thread.join(max(0, deadline - time.monotonic()))
             raise
 
     def _create_sides(self):
@@ -222,6 +229,7 @@ class _Load:
         ]
         for thread in threads:
             thread.start()
+        self._threads += threads
         return threads
 
     def _insert_batches(self):
