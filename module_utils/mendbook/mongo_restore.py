@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from . import mongo_options
 from .change import done
 from .dump_metadata import ACCESS_NAMES
-from .errors import MendError, Refused, VerifyFailed
+from .errors import Refused, VerifyFailed
 from .lock import MongoLease, holder
 from .mongo import connect, refusals, refuse_unfit
+from .mongo_access import Access, access_in, check_access
 from .mongo_catalog import catalog, refuse_our_prefix
 from .mongo_leftovers import clear, discard, expired
 from .mongo_load import load
 from .mongo_marker import interrupted
 from .mongo_privileges import missing_privileges
-from .mongo_restore_plan import Observed, restore_plan
+from .mongo_restore_plan import ACCESS, Observed, extra, restore_plan
 from .mongo_restore_selection import select, source_database
 from .mongo_restore_source import data_bytes, open_backup
 from .mongo_restore_state import already_restored, live_facts, marker_backup, read_back
@@ -40,6 +41,7 @@ class Restore:
         self._seen = None
         self._lease = None
         self._loaded = {}
+        self._access = None
 
     def secrets(self, params):
         return mongo_options.secrets_in(params)
@@ -68,7 +70,7 @@ class Restore:
         items = select(
             dump.collections, name, params["collections"], params["exclude"], params["rename"], database.name
         )
-        _check_access(dump, name, params)
+        check_access(dump, name, database.name, params)
         seen = catalog(database)
         refuse_our_prefix([item.target for item in items])
         series = any(item.type == "timeseries" for item in items)
@@ -104,8 +106,9 @@ class Restore:
         return restore_plan(observed, params)
 
     def act(self, client, plan, receipt):
-        seen, params, database = self._seen, self.params, client.database
+        seen, database = self._seen, client.database
         began = time.monotonic()
+        access = [change for change in plan["changes"] if change.get("group") == ACCESS]
         with Progress(receipt) as progress:
             if seen.marker and seen.marker["finish"]:
                 # an earlier run has loaded and proven this very backup: only its swap is left
@@ -115,13 +118,18 @@ class Restore:
                 clear(database, self._lease, progress)
                 client.source.prove_bytes()
                 swap = self._load_and_swap(client, progress)
-            self.figures["swap_and_load_seconds"] = round(time.monotonic() - began, 3)
             self._note_strays(swap)
             for change in plan["changes"]:
-                loaded = self._loaded.get(change["object"])
-                facts = {"count": loaded.count, "bytes": loaded.bytes} if loaded else {}
-                yield done(change["op"], change["object"], **facts)
-            if params["keep_seconds"] == 0:
+                if change not in access:
+                    loaded = self._loaded.get(change["object"])
+                    facts = {"count": loaded.count, "bytes": loaded.bytes} if loaded else {}
+                    yield done(change["op"], change["object"], **facts)
+            if access:
+                self._access.merge()
+                for change in access:
+                    yield done(change["op"], change["object"], count=1)
+                self._access.drop()
+            if self.params["keep_seconds"] == 0:
                 discard(database, self._lease, swap)
         self.figures["total_seconds"] = round(time.monotonic() - began, 3)
 
@@ -136,15 +144,19 @@ class Restore:
         swap = Swap.begin(database, self._lease)
         try:
             began = time.monotonic()
+            self._access = Access(dump, database, swap.names, params)
+            sides = {key: swap.names.side(item.target) for key, item in items.items() if item.type != "view"}
             loaded = load(
                 database,
                 dump,
-                {key: swap.names.side(item.target) for key, item in items.items() if item.type != "view"},
+                {**sides, **self._access.sides},
                 workers=params["workers"],
                 proof=params["proof"],
                 progress=progress.update,
                 cancelled=self._still_ours,
             )
+            self._access.pick()
+            loaded = {key: loaded[key] for key in sides}
             self._measure(loaded, dump, time.monotonic() - began)
             self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
             self._compare_with_manifest(loaded)
@@ -171,10 +183,7 @@ class Restore:
         return False
 
     def _aside(self):
-        if self.params["extra"] != "aside":
-            return []
-        restored = {item.target for item in self._seen.items}
-        return [name for name in self._seen.live if name not in restored]
+        return extra(self._seen) if self.params["extra"] == "aside" else []
 
     def _measure(self, loaded, dump, seconds):
         self.figures.update(
@@ -237,20 +246,10 @@ def _dump_facts(source):
         "server_version": dump.server_version,
         "has_oplog": dump.has_oplog,
         "oplog_entries": dump.oplog_entries,
-        "has_access": any(_is_access(db, name) for db, name in dump.collections),
+        "has_access": any(access_in(dump, database) for database in dump.databases),
         "warnings": list(dump.warnings),
         "data_bytes": data_bytes(source),
     }
-
-
-def _is_access(db, name):
-    return name in ACCESS_NAMES or (db == "admin" and name in ("system.users", "system.roles"))
-
-
-def _check_access(dump, database, params):
-    if not params["users"] and not params["roles"]:
-        return
-    raise MendError("restoring users and roles is not possible yet", rule="users")
 
 
 def _marker_facts(marker, source, items, params):
@@ -260,6 +259,8 @@ def _marker_facts(marker, source, items, params):
     planned = marker_backup(source, items, params, {})
     stored = marker.entry.get("backup") or {}
     same = all(stored.get(name) == planned[name] for name in ("identity", "items", "extra"))
+    # users and roles are merged after the swap, so a swap that died before it has to be done again for them
+    same = same and not params["users"] and not params["roles"]
     facts["finish"] = same and marker.phase in ("prepared", "swapping", "swapped")
     return facts
 

@@ -13,6 +13,8 @@ GZIP_RATIO = 6
 SPACE_FACTOR = 1.3
 # live counts move while a plan is read; more than this and it is another database than the one that was planned for
 COUNT_TOLERANCE = 0.1
+# users and roles: merged by the server after the swap, and no part of it
+ACCESS = "users and roles"
 
 
 class Observed:
@@ -79,7 +81,7 @@ def _changes(seen, params):
             }
         )
     if params["extra"] == "aside":
-        for name in _extra(seen):
+        for name in extra(seen):
             live = seen.live[name]
             changes.append(
                 {
@@ -93,9 +95,8 @@ def _changes(seen, params):
             )
     for kind in ("users", "roles"):
         for name in params[kind]:
-            changes.append(
-                {"op": "~", "object": f"{kind[:-1]} {name}", "before": None, "after": None, "count": 1, "bytes": 0}
-            )
+            facts = {"before": None, "after": None, "count": 1, "bytes": 0, "group": ACCESS}
+            changes.append({"op": "~", "object": f"{kind[:-1]} {name}", **facts})
     return changes
 
 
@@ -103,13 +104,15 @@ def _shape(live):
     return {"type": live["type"], "count": live.get("count")}
 
 
-def _extra(seen):
+def extra(seen):
+    """Live collections that the selection does not replace."""
     restored = {item.target for item in seen.items}
-    return [name for name in sorted(seen.live) if name not in restored]
+    # the server's own collections are only ever touched by name
+    return [name for name in sorted(seen.live) if name not in restored and not name.startswith("system.")]
 
 
 def _kept(seen, params):
-    return [] if params["extra"] == "aside" else _extra(seen)
+    return [] if params["extra"] == "aside" else extra(seen)
 
 
 def _identity(seen, params):
@@ -144,9 +147,21 @@ def _undo(seen, params):
 
 
 def _source(seen):
-    facts = {name: value for name, value in seen.backup.items() if name not in ("identity", "manifest")}
-    for name in ("format", "integrity", "tool_version", "server_version", "data_bytes"):
-        facts[name] = seen.dump.get(name)
+    backup, dump = seen.backup, seen.dump
+    shown = (
+        "name",
+        "version_id",
+        "etag",
+        "finished",
+        "age_seconds",
+        "size_bytes",
+        "sha256",
+        "complete",
+    )
+    facts = {name: backup[name] for name in shown if backup.get(name) is not None}
+    facts.update(
+        {name: dump[name] for name in ("format", "data_bytes", "tool_version", "server_version") if dump[name]}
+    )
     return facts
 
 
@@ -194,6 +209,8 @@ def _notes(seen, params, database):
         notes.append(
             f"the old data of run {old['run']} is past its time and is dropped first ({old['collections']} collections)"
         )
+    notes.append(f"damage is found by {seen.dump['integrity']}")
+    notes.extend(seen.backup.get("notes") or [])
     notes.extend(seen.dump.get("warnings") or [])
     return notes
 

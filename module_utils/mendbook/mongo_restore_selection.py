@@ -58,7 +58,10 @@ def select(dump_collections, database, collections=(), exclude=(), rename=None, 
     ``dump_collections`` maps (database, name) to DumpCollection. A selection that names something the backup
     lacks is an error and not a smaller selection; so is one that leaves nothing.
     """
-    available = {name: found for (db, name), found in dump_collections.items() if db == database}
+    # users and roles of the database stand in the dump as collections $admin.system.*: mongo_access.py
+    available = {
+        name: found for (db, name), found in dump_collections.items() if db == database and not name.startswith("$")
+    }
     ordinary = [name for name in available if not name.startswith("system.")]
     rename = rename or {}
     if collections and exclude:

@@ -9,13 +9,15 @@ from .errors import VerifyFailed
 from .mongo_catalog import catalog
 from .mongo_content import Reader, data_place
 from .mongo_marker import markers
+from .mongo_restore_selection import RESTORABLE_SYSTEM
 from .mongo_swap_state import Tampered, all_in, classify
 
 
 def live_facts(deployment, database, seen):
     """{name: {type, uuid, count, bytes}} of the user's own collections; bytes are None where the user may not know."""
     facts = {}
-    for name, entry in seen.live().items():
+    restorable = {name: seen.by_name[name] for name in RESTORABLE_SYSTEM if name in seen.by_name}
+    for name, entry in {**seen.live(), **restorable}.items():
         count, size = None, None
         if entry.type != "view":
             data_name, _uuid = data_place(seen, name)

@@ -45,6 +45,13 @@ def test_everything_but_system_collections_by_default():
     assert targets(items) == {"orders": "orders", "users": "users"}
 
 
+def test_users_and_roles_are_no_collections_to_restore():
+    found = dump("orders", "$admin.system.users", "$admin.system.roles")
+    assert targets(select(found, "estore")) == {"orders": "orders"}
+    with pytest.raises(Nothing, match="has no such collection"):
+        select(found, "estore", collections=["$admin.system.users"])
+
+
 def test_a_system_collection_comes_only_when_named():
     assert targets(select(dump("orders", "system.js"), "estore", collections=["system.js"])) == {
         "system.js": "system.js"
