@@ -71,6 +71,9 @@ options:
     description: The most bytes of documents that are read in a second, 0 means no limit.
     type: int
     default: 0
+  progress:
+    description: Set by mendbook's gate, the file that tells how far it is; what a playbook sets is not used.
+    type: path
 extends_documentation_fragment:
   - mend_mongo
   - mend_s3
@@ -164,6 +167,7 @@ ARGUMENT_SPEC = dict(
     indexes={"type": "dict", "default": {}},
     time_fields={"type": "dict", "default": {}},
     max_bytes_per_second={"type": "int", "default": 0},
+    progress={"type": "path"},
 )
 
 

@@ -18,6 +18,7 @@ from .mongo_marker import markers
 from .mongo_options import secrets_in
 from .mongo_verify_manifest import read_manifest, select_entries
 from .mongo_verify_privileges import Reading
+from .progress import Progress
 
 MOST_CHECKS = 1000
 MOST_WORDS = 5
@@ -29,10 +30,10 @@ class Verify:
     ``observe`` returns the result's facts, or raises VerifyFailed with the same facts as its details.
     """
 
-    def __init__(self, params, progress=None):
+    def __init__(self, params):
         self.params = params
         self.warnings = []
-        self._progress = progress
+        self._progress = None
         self._manifest = None
 
     def secrets(self, params):
@@ -60,7 +61,8 @@ class Verify:
                 "(critical, min_counts, newest, indexes)",
                 rule="selector",
             )
-        with connect(params) as deployment:
+        with Progress(params) as self._progress, connect(params) as deployment:
+            self._progress.start()
             yield deployment
 
     def observe(self, deployment):
@@ -100,10 +102,9 @@ class Verify:
         return self._verdict(deployment, database, checks, extra, counted, reader, time.monotonic() - started)
 
     def _on_progress(self):
-        if self._progress is None:
-            return None
-        total = sum(entry.get("buckets") or entry.get("count") or 0 for entry in self._entries.values())
-        return lambda documents: self._progress("read", documents, total, "documents")
+        summed = [entry for entry in self._entries.values() if has_sum(entry) and entry.get("sum")]
+        total = sum(entry.get("buckets") or entry.get("count") or 0 for entry in summed)
+        return lambda documents: self._progress.update("read", documents, total, "documents")
 
     def _no_database(self, deployment):
         name = self.params["database"]

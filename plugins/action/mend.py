@@ -54,7 +54,11 @@ class ActionModule(ActionBase):
         if "receipt" in self._task.args:
             raise _refused("receipt", "receipt is set by mendbook's gate, never by a playbook")
         self._refuse_unknown_variables()
-        args, self._secrets = secrets.resolve_options(self._task.args, self._argument_spec())
+        spec = self._argument_spec()
+        args, self._secrets = secrets.resolve_options(self._task.args, spec)
+        if "progress" in spec:
+            # a module that only reads gets no receipt, and may take long all the same
+            args["progress"] = self._progress_file()
         # from here on nothing that holds a secret is kept, shown or returned
         planned = self._hidden(self._run_module(args, check_mode=True))
         if planned.get("failed") or not planned.get("changed"):

@@ -165,6 +165,16 @@ def test_a_manifest_that_is_not_there_is_named(sandbox, playbook):
     assert "no/such.manifest.json" in played.failed()[0]["msg"]
 
 
+def test_a_long_read_tells_how_far_it_is(shop, playbook, write_manifest, tmp_path):
+    folder = tmp_path / "progress"
+    folder.mkdir()
+    variables = {"mongo_verify_database": shop.name, "mongo_verify_manifest_file": write_manifest(manifest_of(shop))}
+    assert playbook("verify_mongo", variables=variables, env={"MENDBOOK_PROGRESS": str(folder)}).rc == 0
+    first, *steps = [json.loads(line) for line in (folder / "estore-1.jsonl").read_text().splitlines()]
+    assert first["phase"] == "start" and first["pid"] > 0
+    assert steps[-1]["done"] == steps[-1]["total"] and steps[-1]["unit"] == "documents"
+
+
 def test_no_secret_reaches_any_output(shop, playbook, user):
     uri = user({"role": "read", "db": shop.name})
     variables = {"mongo_verify_database": shop.name, "mongo_verify_critical": ["users", "nothing"]}
