@@ -16,6 +16,8 @@ from urllib3 import exceptions as urllib3
 # everything that a call through boto3 or a read of its body may raise for reasons outside this process
 FAILURES = (boto.BotoCoreError, boto.ClientError, urllib3.HTTPError, OSError)
 
+# S3 refuses a clock that is further away
+_SMALLEST_SKEW_SECONDS = 15 * 60
 _BUSY_CODES = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequestsException")
 _BROKEN_WIRE = (
     boto.ReadTimeoutError,
@@ -52,8 +54,16 @@ def is_transient(error):
 
 
 def is_unreachable(error):
-    """Whether no connection came about at all: nobody listens, or the name is unknown."""
-    return isinstance(error, boto.EndpointConnectionError)
+    """Whether no S3 came about at all: nobody listens, the name is unknown, or a web page answers."""
+    return isinstance(error, boto.EndpointConnectionError) or _is_web_page(error)
+
+
+def _is_web_page(error):
+    """Whether the answer is a web page; that of a gateway (502 to 504) may be S3's in a moment."""
+    if not isinstance(error, boto.ClientError) or status_of(error) in (502, 503, 504):
+        return False
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers.get("content-type", "").lower().startswith("text/html")
 
 
 def shown(text, limit=200):
@@ -77,6 +87,10 @@ def explain(error, doing, action, endpoint, bucket="", key=None, tries=1):
     head = f"Cannot {doing}: "
     if isinstance(error, MendError):
         return error
+    if _is_web_page(error):
+        return MendError(
+            f"{head}{shown_endpoint(endpoint)} answers like a web server, not like S3. {_CHECK}.", rule="s3"
+        )
     if isinstance(error, boto.ClientError):
         return _answer(error, head, action, bucket, key, tries)
     return MendError(head + _no_answer(error, shown_endpoint(endpoint), bucket, tries), rule="s3")
@@ -116,14 +130,17 @@ def _facts(error):
         try:
             server = email.utils.parsedate_to_datetime(headers["date"])
         except (KeyError, TypeError, ValueError):
-            return "more than 15 minutes"
+            return "more than 15 minutes from S3's"
         ahead = (datetime.datetime.now(datetime.timezone.utc) - server).total_seconds()
+        if abs(ahead) < _SMALLEST_SKEW_SECONDS:
+            return "more than 15 minutes from S3's, or was when the request was made"
         return "{:.0f} seconds {} S3's".format(abs(ahead), "ahead of" if ahead > 0 else "behind")
     return shown(
         headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region") or "another region"
     )
 
 
+_CHECK = "Check s3_endpoint_url"
 _KEYS = "Check s3_access_key and s3_secret_key, the profile or the role"
 _REFUSALS = {
     "AccessDenied": "no permission. The credentials need {action} here, and kms:Decrypt when a KMS key encrypts it. "
@@ -180,7 +197,7 @@ def _no_answer(error, endpoint, bucket, tries):
     if is_transient(error):
         return f"{endpoint} broke the connection, {tries} tries. Look at the store and the network."
     if isinstance(error, boto.BotoCoreError) and "parse" in str(error).lower():
-        return f"{endpoint} does not answer like S3. Check s3_endpoint_url."
+        return f"{endpoint} does not answer like S3. {_CHECK}."
     return f"{type(error).__name__}: {shown(error)}"
 
 
@@ -188,6 +205,8 @@ def _tls(causes, endpoint):
     text = " ".join(str(cause) for cause in causes)
     if "Hostname mismatch" in text or "IP address mismatch" in text or "doesn't match" in text:
         return f"the certificate of {endpoint} is for another name. Use the name in the certificate."
+    if "NO_CERTIFICATE_OR_CRL_FOUND" in text or "no certificate or crl found" in text:
+        return "s3_ca_file holds no certificate. Name a file in PEM format."
     if "has expired" in text:
         return f"the certificate of {endpoint} has expired. Renew it."
     if "CERTIFICATE_VERIFY_FAILED" in text:
