@@ -133,7 +133,7 @@ def needed_bytes(seen):
 
 
 def _expected_seconds(seen):
-    return 0 if seen.restored else max(1, round(seen.dump["data_bytes"] / BYTES_PER_SECOND))
+    return None if seen.restored else max(1, round(seen.dump["data_bytes"] / BYTES_PER_SECOND))
 
 
 def _undo(seen, params):
@@ -166,9 +166,9 @@ def _source(seen):
 
 
 def _notes(seen, params, database):
-    notes = []
     if seen.restored:
-        notes.append("the database already holds this backup: UUIDs, counts and sums were compared just now")
+        return ["the database already holds this backup: UUIDs, counts and sums were compared just now"]
+    notes = []
     if seen.marker and seen.marker.get("phase") in ("prepared", "swapping", "undoing"):
         ends = "finished" if seen.marker.get("finish") else "undone"
         notes.append(f"an interrupted swap of run {seen.marker['run']} will be {ends} first")

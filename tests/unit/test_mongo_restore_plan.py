@@ -94,6 +94,7 @@ def test_counts_of_the_manifest_are_what_will_be_there():
 def test_the_same_backup_again_is_nothing_to_do_and_nothing_to_refuse():
     plan = restore_plan(observed(restored=True, writers=[{"namespace": "a", "writes_per_second": 1}]), PARAMS)
     assert plan["changes"] == []
+    assert plan["notes"] == ["the database already holds this backup: UUIDs, counts and sums were compared just now"]
     assert refusals_in(plan) == []
 
 
