@@ -120,10 +120,12 @@ class _Load:
             self._create_sides()
             return self._run_threads()
         except BaseException as error:
-            self._stop(error)
+            self._stop()
             deadline = time.monotonic() + _END_SECONDS
             for thread in self._threads:
                 thread.join(max(0, deadline - time.monotonic()))
+            if isinstance(error, Stopped) and self._error:
+                raise self._error from None
             raise
 
     def _create_sides(self):
@@ -205,10 +207,10 @@ class _Load:
         if self._proven:
             self._progress("proof", self._proven, sum(w.expected.count for w in self._work.values()), "documents")
 
-    def _stop(self, error):
+    def _stop(self):
         """Wake every thread; one that waits for the server ends with its command, or when its collection is dropped."""
         for queue in self._queues:
-            queue.fail(error)
+            queue.fail(Stopped())
 
     # -- the other threads
 
@@ -222,7 +224,7 @@ class _Load:
                 with self._lock:
                     if self._error is None:
                         self._error = error
-                self._stop(error)
+                self._stop()
 
         threads = [
             threading.Thread(target=guarded, name=f"mendbook-{target.__name__}", daemon=True) for _ in range(number)

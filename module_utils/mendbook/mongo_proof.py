@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import time
+
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo import errors as driver
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from xxhash import xxh3_128_intdigest as digest
 
-from .dump_sums import DocumentSum
 from .errors import VerifyFailed
 from .mongo_batch import each
+from .mongo_raw import sum_collection
 
 PROOFS = ("full", "sample", "count")
-# One reply of the server, in bytes: larger ones only cost memory on both sides.
-_REPLY_BYTES = 4 << 20
+# The server's words for a collection that is not the one that was made: gone, dropped while reading, another UUID.
+_GONE = (26, 175, 361)
+_RETRY_PAUSES_SECONDS = (0.5, 2, 5)
 _SAMPLE_DOCUMENTS = 1000
 _CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
@@ -59,7 +63,7 @@ def prove(database, side, expected, proof, sample, on_documents):
         side.data, codec_options=_CODEC, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("local")
     )
     if proof == "full":
-        found = _read(collection, expected, on_documents)
+        found = _read(database, side, expected, on_documents)
         if found == expected:
             return
         if found.count == expected.count:
@@ -84,10 +88,21 @@ def prove(database, side, expected, proof, sample, on_documents):
         )
 
 
-def _read(collection, expected, on_documents):
-    found = DocumentSum()
-    average = max(1, expected.bytes // max(1, expected.count))
-    size = max(1, _REPLY_BYTES // average)
-    for reply in collection.find_raw_batches(batch_size=size):
-        on_documents(found.add(reply))
-    return found
+def _read(database, side, expected, on_documents):
+    """The sum of what is there; a lost connection starts the reading again."""
+    average = expected.bytes // max(1, expected.count)
+    for pause in (*_RETRY_PAUSES_SECONDS, None):
+        try:
+            return sum_collection(database, side.data, side.uuid, average, on_documents)
+        except driver.ConnectionFailure:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        except driver.OperationFailure as error:
+            if error.code not in _GONE:
+                raise
+            raise VerifyFailed(
+                f"{side.label}: its side collection was dropped or replaced by someone else (code {error.code})",
+                rule="side",
+            ) from error
+    raise AssertionError("unreachable")

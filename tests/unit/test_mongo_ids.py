@@ -103,5 +103,5 @@ def test_an_empty_document_at_the_end_is_noticed():
 )
 def test_a_damaged_document_is_refused(element):
     document = (len(element) + 5).to_bytes(4, "little") + element + b"\0"
-    with pytest.raises(MendError, match="damaged at its byte 4"):
+    with pytest.raises(MendError, match="damaged: no BSON element at byte 4"):
         with_id_first(document)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Reads whole collections raw: find and getMore whose replies are summed where they stand, never decoded.
+
+pymongo's find_raw_batches makes one object per document on the way, which costs more than hashing them; and it has no
+``collectionUUID``, without which a find on a collection that was renamed answers ok with nothing.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from bson import Int64
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import errors as driver
+from xxhash import xxh3_128_intdigest as digest
+
+from .bson_elements import elements
+from .dump_sums import MODULUS, DocumentSum
+
+# Larger replies cost more memory on both sides and are not faster.
+_REPLY_BYTES = 2 << 20
+_CODEC = CodecOptions(document_class=RawBSONDocument)
+_MASK = MODULUS - 1
+_length_at = Struct("<i").unpack_from
+
+
+def sum_collection(database, name, uuid=None, document_bytes=1024, on_documents=None):
+    """The DocumentSum of everything in collection ``name``, which must have the UUID ``uuid`` if one is given.
+
+    ``document_bytes`` is the expected size of a document and decides how many a reply may hold;
+    ``on_documents(number)`` is called after each reply. Raises pymongo's OperationFailure (361 when the UUID is
+    another one) and connection errors.
+    """
+    total = DocumentSum()
+    size = max(1, min(100_000, _REPLY_BYTES // max(1, document_bytes)))
+    command = {"find": name, "batchSize": size, "readConcern": {"level": "local"}}
+    if uuid is not None:
+        command["collectionUUID"] = uuid
+    cursor = 0
+    with database.client.start_session() as session:
+        try:
+            while True:
+                reply = database.command(command, codec_options=_CODEC, session=session)["cursor"].raw
+                cursor, documents = _cursor(reply)
+                added, count = fold_array(documents)
+                total.add_folded(added, count, len(documents))
+                if on_documents:
+                    on_documents(count)
+                if not cursor:
+                    return total
+                command = {"getMore": Int64(cursor), "collection": name, "batchSize": size}
+        except BaseException:
+            _close(database, name, cursor, session)
+            raise
+
+
+def _cursor(reply):
+    """(cursor id, the array of documents) of the ``cursor`` part of a reply."""
+    cursor, documents = 0, b"\x05\0\0\0\0"
+    for element in elements(reply):
+        if element.name == b"id":
+            cursor = int.from_bytes(reply[element.value : element.after], "little", signed=True)
+        elif element.name in (b"firstBatch", b"nextBatch"):
+            documents = memoryview(reply)[element.value : element.after]
+    return cursor, documents
+
+
+def fold_array(array):
+    """(sum, count) of the documents in a BSON array of documents, as ``dump_sums.fold`` has it for a batch."""
+    view = memoryview(array)
+    total = count = 0
+    position, last = 4, len(view) - 1
+    before, longer_at = 3, 10  # the type byte, the index in decimal, a zero byte
+    while position < last:
+        if count == longer_at:
+            before += 1
+            longer_at *= 10
+        position += before
+        length = _length_at(view, position)[0]
+        total += digest(view[position : position + length])
+        position += length
+        count += 1
+    if position != last:
+        raise ValueError("not an array of documents")
+    return total & _MASK, count
+
+
+def _close(database, name, cursor, session):
+    if not cursor:
+        return
+    try:
+        database.command({"killCursors": name, "cursors": [Int64(cursor)]}, session=session)
+    except driver.PyMongoError:
+        return  # the server drops it by itself in ten minutes
