@@ -124,7 +124,7 @@ manifest:
   returned: when there is a manifest
   type: dict
 checks:
-  description: The comparisons (of a failure those that failed), each C({name, object, expected, found, ok}), at most 1000.
+  description: The comparisons, of a failure those that failed, as C({name, object, expected, found, ok}), at most 1000.
   returned: always
   type: list
   elements: dict
