@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from . import manifest as manifests
 from .dump import open_dump
+from .dump_metadata import shown
 from .dump_source import FileSource
 from .errors import MendError, VerifyFailed
 from .mongo_restore_plan import GZIP_RATIO
@@ -32,12 +33,25 @@ class BackupSource:
         self.reads = reads
 
     def expected(self, database):
-        """{collection: {count, sum, ...}} of one database of the backup, as the manifest has it, or None."""
+        """{collection: {count, sum, ...}} of one database of the backup, as the manifest has it, or None.
+
+        VerifyFailed when the dump lacks one of them: a restore would then look whole and be short of a collection.
+        """
         collections = (self.manifest or {}).get("collections")
         if collections is None:
             return None
         prefix = database + "."
-        return {name[len(prefix) :]: entry for name, entry in collections.items() if name.startswith(prefix)}
+        promised = {name[len(prefix) :]: entry for name, entry in collections.items() if name.startswith(prefix)}
+        missing = sorted(promised.keys() - {name for db, name in self.dump.collections if db == database})
+        if missing:
+            raise VerifyFailed(
+                f"{self.facts['name']} lacks {shown(missing[0])}"
+                + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+                + ", which its manifest says it has: it is not what was backed up; take another one",
+                rule="manifest",
+                details={"missing": missing[:100]},
+            )
+        return promised
 
     def prove_bytes(self):
         """Compare a local file with its manifest; what comes from S3 is compared while it is streamed."""
