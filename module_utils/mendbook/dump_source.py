@@ -27,6 +27,7 @@ except ImportError:  # slower by a fifth, same results
     INFLATE_ERRORS = (zlib.error,)
 
 CHUNK_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b\x08"
 RULE = "archive"
 # Deflate reaches 1032; real dumps stay under 60. Small inputs are left alone: their output cannot hurt.
@@ -134,7 +135,7 @@ def gunzip(chunks, name, max_ratio=MAX_RATIO, block_bytes=CHUNK_BYTES):
     stream = inflater.decompressobj(31)
     started = False  # inside a member: an end here is a truncation
     members = consumed = produced = 0
-    for chunk in chunks:
+    for chunk in _pieces(chunks):
         data = chunk
         consumed += len(chunk)
         while True:
@@ -174,6 +175,17 @@ def gunzip(chunks, name, max_ratio=MAX_RATIO, block_bytes=CHUNK_BYTES):
         raise MendError(
             f"{name} is truncated: the gzip stream stops after {consumed} bytes without its checksum", rule=RULE
         )
+
+
+def _pieces(chunks):
+    """The chunks in pieces: the inflater copies what it has not used yet of a piece, again for every block."""
+    for chunk in chunks:
+        if len(chunk) <= _PIECE_BYTES:
+            yield chunk
+            continue
+        view = memoryview(chunk)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
 
 
 def _next_member(data, members, consumed, name):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ def mongo_client(sandbox: Sandbox) -> Iterator[pymongo.MongoClient]:
     """The administrator's client."""
     with pymongo.MongoClient(sandbox.status()["mongo"]["uri"]) as client:
         yield client
+
+
+@pytest.fixture
+def database(mongo_client: pymongo.MongoClient) -> Iterator[Any]:
+    """An empty database with a name of its own, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
 
 
 @pytest.fixture(scope="session")
