@@ -70,6 +70,7 @@ class Gate:
             "ANSIBLE_CALLBACKS_ENABLED": "mend_journal,json_lines",
             "ANSIBLE_NOCOLOR": "1",
             "PATH": f"{self.bins}{os.pathsep}{os.environ['PATH']}",
+            "ANSIBLE_HOME": str(self.folder / "ansible_home"),
             "MENDBOOK_STATE": str(self.state),
             "MENDBOOK_TEST_RESULTS": str(results) if results else None,
             **changed,

@@ -15,7 +15,7 @@ options:
     type: int
     default: 1
     vars: [{name: breaking_lasts}]
-extends_documentation_fragment: [connection_pipeline]
+extends_documentation_fragment: [connection_pipelining]
 """
 
 
