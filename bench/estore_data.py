@@ -26,6 +26,8 @@ from bson import Binary, Decimal128, Int64, ObjectId, json_util
 from fastcrc.crc64 import xz as crc64
 from isal import igzip_threaded
 
+from estore_indexes import INDEXES
+
 COUNTS = {"orders": 450_000, "users": 400_000, "sessions": 400_000, "carts": 160_000, "products": 60_000}
 DATABASE = "estore"
 BLOCK_BYTES = 8 << 20
@@ -41,46 +43,6 @@ WORDS = (
 STATUS = ["pending", "paid", "packed", "shipped", "delivered", "returned", "cancelled"]
 CATEGORIES = ["kitchen", "garden", "audio", "apparel", "footwear", "toys", "office", "outdoor", "beauty", "books"]
 AGENTS = ["Mozilla/5.0 (X11; Linux x86_64) Firefox/12{}.0", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_{} like Mac OS X)"]
-
-INDEXES: dict[str, list[dict[str, Any]]] = {
-    "users": [
-        {"key": {"email": 1}, "name": "email_1", "unique": True},
-        {
-            "key": {"username": 1},
-            "name": "username_ci",
-            "unique": True,
-            "collation": {"locale": "en", "strength": 2},
-        },
-        {"key": {"loyalty.tier": 1, "createdAt": -1}, "name": "tier_created"},
-        {"key": {"addresses.geo": "2dsphere"}, "name": "geo_2dsphere"},
-        {"key": {"phone": 1}, "name": "phone_sparse", "sparse": True},
-        {"key": {"updatedAt": 1}, "name": "inactive_partial", "partialFilterExpression": {"active": False}},
-    ],
-    "orders": [
-        {"key": {"orderNo": 1}, "name": "orderNo_1", "unique": True},
-        {"key": {"userId": 1, "createdAt": -1}, "name": "user_created"},
-        {"key": {"status": 1, "createdAt": -1}, "name": "status_created"},
-        {"key": {"items.sku": 1}, "name": "items.sku_1"},
-    ],
-    "products": [
-        {"key": {"sku": 1}, "name": "sku_1", "unique": True},
-        {"key": {"category": 1, "price": 1}, "name": "cat_price"},
-        {
-            "key": {"_fts": "text", "_ftsx": 1},
-            "name": "search_text",
-            "weights": {"name": 10, "tags": 3},
-            "default_language": "english",
-        },
-    ],
-    "carts": [
-        {"key": {"userId": 1, "n": 1}, "name": "user_n", "unique": True},
-        {"key": {"updatedAt": 1}, "name": "cart_ttl", "expireAfterSeconds": 315_360_000},
-    ],
-    "sessions": [
-        {"key": {"expiresAt": 1}, "name": "session_ttl", "expireAfterSeconds": 0},
-        {"key": {"userId": "hashed"}, "name": "userId_hashed"},
-    ],
-}
 
 
 def object_id(kind: str, number: int) -> ObjectId:
