@@ -88,7 +88,8 @@ def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began
     why = ""
     if left:
         named = ", ".join(f"{process.name} (pid {process.pid})" for process in left)
-        why = f"{in_words} was told to end and is still at work: {named}"
+        told = "was told to end and " if wanted else ""
+        why = f"{in_words} {told}is still at work: {named}"
     elif unseen:
         why = f"{in_words} was under way, and from here its process cannot be seen on {', '.join(unseen)}"
     elif lost:
@@ -109,8 +110,8 @@ def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began
         raise NothingMatched(limit)
     if _BAD_INVENTORY.search(said):
         raise InvalidInventory(f"the inventory cannot be read:\n{story.said()}")
-    outcome = _story_so_far(request, story, "failed", Failed.exit_code, began, cut_off) if story.steps else None
-    raise Failed(f"ansible-playbook ended early:\n{story.said() or '(it said nothing)'}", outcome=outcome)
+    known = _story_so_far(request, story, "failed", Failed.exit_code, began, cut_off) if story.steps else None
+    raise Failed(f"ansible-playbook ended early:\n{story.said() or '(it said nothing)'}", outcome=known)
 
 
 def _cut_off(host: str, watch: Watch) -> HostResult | None:

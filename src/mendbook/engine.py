@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ POLL_SECONDS = 0.1
 _LAUNCHER = Path(__file__).resolve().parent / "launch" / "ansible-playbook"
 _KILLED = 254
 # A socket's path must be shorter than 108 bytes.
-_LONGEST_FOLDER = 80
+_LONGEST_FOLDER = 95
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def play(
     config.command = [sys.executable, "-P", str(_LAUNCHER), *_arguments(order)]
     local = folder / "tmp"
     local.mkdir(mode=0o700)
-    config.env = environment.for_run(config.env, order.content, {"ANSIBLE_LOCAL_TEMP": str(local), **own})
+    names = {"ANSIBLE_LOCAL_TEMP": str(local), "MENDBOOK_PARENT": str(os.getpid()), **own}
+    config.env = environment.for_run(config.env, order.content, names)
     failures: list[Exception] = []
 
     def take(event: dict[str, Any]) -> bool:

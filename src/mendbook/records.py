@@ -58,7 +58,7 @@ class Refusal(msgspec.Struct, frozen=True):
     override: str | None = None
 
 
-class Undo(msgspec.Struct, frozen=True):
+class Undo(msgspec.Struct, frozen=True, omit_defaults=True):
     """The procedure and variables that reverse the change until a moment, or ``none``: why there is no way back."""
 
     procedure: str | None = None
@@ -124,14 +124,14 @@ class BackupObject(msgspec.Struct, frozen=True):
     key: str
     size: int
     sha256: str
-    format: str
     version_id: str | None = None
+    format: str | None = None
 
 
 class BackupSource(msgspec.Struct, frozen=True):
     """The deployment that was backed up."""
 
-    id: str
+    id: str | None = None
     address: str | None = None
     version: str | None = None
 
@@ -139,23 +139,23 @@ class BackupSource(msgspec.Struct, frozen=True):
 class BackupCollection(msgspec.Struct, frozen=True):
     """One namespace of a backup; ``sum`` is the order-free sum of its documents, ``newest`` the latest time in them."""
 
-    type: str
-    count: int
-    options: dict[str, Any] = {}
-    indexes: list[Any] = []
+    type: str | None = None
+    options: dict[str, Any] | None = None
+    indexes: list[Any] | None = None
+    count: int | None = None
     sum: str | None = None
     newest: str | None = None
 
 
 class BackupManifest(msgspec.Struct, frozen=True):
-    """``KEY.manifest.json``, written beside a backup after it is complete."""
+    """``KEY.manifest.json``, written beside a backup after it is complete; what is None was not stated."""
 
     schema: Literal[1]
-    tool: str
-    source: BackupSource
     object: BackupObject
-    collections: dict[str, BackupCollection]
-    started: str | None = None
-    finished: str | None = None
+    finished: str
+    tool: str | None = None
+    source: BackupSource | None = None
     cluster_time: Any = None
+    started: str | None = None
     consistency: str | None = None
+    collections: dict[str, BackupCollection] | None = None

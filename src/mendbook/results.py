@@ -16,8 +16,8 @@ from mendbook.records import Failure, Plan
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
 _ENDS = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_unreachable": "unreachable"}
 _RESULT_KEYS = frozenset(
-    "changed plan done skipped_objects read_back figures state msg mend diff warnings deprecations invocation failed "
-    "exception unreachable ansible_facts results stdout stdout_lines stderr stderr_lines".split()
+    "changed plan done skipped_objects run read_back figures state msg mend diff warnings deprecations invocation "
+    "failed exception unreachable ansible_facts results stdout stdout_lines stderr stderr_lines".split()
 )
 
 

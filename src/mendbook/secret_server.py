@@ -94,7 +94,8 @@ class SecretServer:
             question += piece
             if not piece or len(question) > _QUESTION_BYTES:
                 return
-        value = self._values.get(json.loads(question).get("name"))
+        name = json.loads(question).get("name")
+        value = self._values.get(name) if isinstance(name, str) else None
         if value is None:
             answer: dict[str, Any] = {"missing": True}
         else:

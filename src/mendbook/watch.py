@@ -88,7 +88,8 @@ class Watch:
                 self.modules.add(process)
             return
         try:
-            step = msgspec.convert({"total": None, "unit": "", **entry, "host": host, "event": "progress"}, Progressed)
+            facts = {"total": None, **entry, "unit": entry.get("unit") or "", "host": host, "event": "progress"}
+            step = msgspec.convert(facts, Progressed)
         except msgspec.ValidationError:
             return
         self.last[host] = step

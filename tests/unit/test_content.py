@@ -61,7 +61,9 @@ def test_a_misspelt_procedure_is_an_error_that_names_the_right_one(name):
         content.procedure(name, NOTES)
 
 
-@pytest.mark.parametrize("name", ["../playbooks/write_note", "/etc/passwd", "write_note.yml", "", "-e", "not_a_procedure"])
+@pytest.mark.parametrize(
+    "name", ["../playbooks/write_note", "/etc/passwd", "write_note.yml", "", "-e", "not_a_procedure"]
+)
 def test_only_the_plain_name_of_a_procedure_chooses_a_playbook(name):
     with pytest.raises(UnknownProcedure):
         content.procedure(name, NOTES)

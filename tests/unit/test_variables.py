@@ -40,7 +40,7 @@ def from_words(procedure, *words):
         ("note_write_password=env:SECRET", "env:SECRET"),
         ("note_write_password=env?:SECRET", "env?:SECRET"),
         ("note_write_seconds=env:SECONDS", "env:SECONDS"),
-        ("note_path=/tmp/x", "/tmp/x"),
+        ("note_path=/srv/x", "/srv/x"),
         ("mend_hosts=web", "web"),
         ("ansible_user=bob", "bob"),
     ],
@@ -86,7 +86,9 @@ def test_the_message_about_a_secret_does_not_hold_it(note):
 
 
 def test_a_uri_without_a_password_is_no_secret(note):
-    assert from_words(note, "note_write_fails=mongodb://db:27017/shop") == {"note_write_fails": "mongodb://db:27017/shop"}
+    assert from_words(note, "note_write_fails=mongodb://db:27017/shop") == {
+        "note_write_fails": "mongodb://db:27017/shop"
+    }
 
 
 def test_later_words_win_over_earlier_ones_and_files(note, tmp_path):
@@ -106,7 +108,10 @@ def test_paths_become_absolute_and_references_to_files_too(note, tmp_path, monke
 def test_paths_inside_lists_and_dicts_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec = {"type": "dict", "options": {"files": {"type": "list", "elements": "path"}, "name": {}}}
-    assert variables._absolute(spec, {"files": ["a", "/b"], "name": "a"}) == {"files": [f"{tmp_path}/a", "/b"], "name": "a"}
+    assert variables._absolute(spec, {"files": ["a", "/b"], "name": "a"}) == {
+        "files": [f"{tmp_path}/a", "/b"],
+        "name": "a",
+    }
 
 
 def test_a_file_keeps_moments_vault_values_and_text_as_they_were_written(note, tmp_path):
