@@ -77,11 +77,11 @@ def compare_shape(name, expected, found):
     checks = [_equal(name, "type", expected["type"], found["type"])]
     if not checks[0].ok:
         return checks  # a view and a collection have nothing else in common
-    checks += _compare_options(name, expected.get("options") or {}, found.get("options") or {})
-    if expected["type"] != "view":
-        checks += _compare_indexes(
-            name, expected.get("indexes") or [], found.get("indexes") or [], found.get("building") or ()
-        )
+    # what a manifest leaves out is unknown, not empty
+    if expected.get("options") is not None:
+        checks += _compare_options(name, expected["options"], found.get("options") or {})
+    if expected["type"] != "view" and expected.get("indexes") is not None:
+        checks += _compare_indexes(name, expected["indexes"], found.get("indexes") or [], found.get("building") or ())
     return checks
 
 

@@ -196,10 +196,12 @@ class Restore:
     def _compare_with_manifest(self, loaded):
         for (_db, name), found in loaded.items():
             promised = (self._seen.expected or {}).get(name) or {}
-            for what, value in (("count", found.count), ("sum", found.hex)):
-                if promised.get(what) is not None and promised[what] != value:
+            # what is loaded of a time-series are its buckets; its count in the manifest is of measurements
+            count = promised.get("buckets" if found.type == "timeseries" else "count")
+            for what, said, value in (("documents", count, found.count), ("sum", promised.get("sum"), found.hex)):
+                if said is not None and said != value:
                     raise VerifyFailed(
-                        f"the backup's {name} has {what} {value}, its manifest says {promised[what]}: "
+                        f"the backup's {name} has {what} {value}, its manifest says {said}: "
                         "it is not what was backed up; take another one",
                         rule="manifest",
                     )

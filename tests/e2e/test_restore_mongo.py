@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
 from pymongo.database import Database
+
+from dump_writer import archive, made
 
 pytestmark = pytest.mark.e2e
 
@@ -113,3 +117,78 @@ def test_restores_a_real_dump_from_s3(playbook, estore, uploaded, sandbox, file:
     assert result["state"] == "done"
     assert_is_the_backup(estore)
     assert estore["notes"].find_one() == {"_id": 1, "text": "not in any backup"}
+
+
+def test_a_backup_with_a_manifest_is_found_restored_verified_and_undone(
+    playbook, estore, uploaded, sandbox, s3_client, tmp_path
+) -> None:
+    """The whole story of runbook 000, told by four playbooks and checked by an independent client."""
+    variables = s3_variables(sandbox)
+    host, port = estore.client.address
+    target = f"rs0@{host}:{port}/estore"
+    old = fingerprint(estore)
+
+    dump = DATA / "estore.archive.gz"
+    uploaded(dump, "story/estore.archive.gz")
+    manifest = {
+        "schema": 1,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "object": {
+            "key": "story/estore.archive.gz",
+            "size": dump.stat().st_size,
+            "sha256": hashlib.sha256(dump.read_bytes()).hexdigest(),
+        },
+        "collections": {
+            f"estore.{name}": {"type": truth["type"], "count": truth["count"]} for name, truth in TRUTH.items()
+        },
+    }
+    (tmp_path / "manifest").write_text(json.dumps(manifest))
+    uploaded(tmp_path / "manifest", "story/estore.archive.gz.manifest.json")
+
+    restored = playbook(
+        "restore_mongo",
+        variables={**variables, "mongo_restore_prefix": "story/", "mongo_restore_confirm": target},
+    )
+    assert restored.rc == 0, restored.stdout
+    (result,) = restored.of("mend_mongo_restore")
+    assert result["plan"]["source"]["complete"] is True
+    assert {change["object"]: change["after"]["count"] for change in result["plan"]["changes"]}["estore.users"] == 20000
+    assert_is_the_backup(estore)
+
+    asked = {name.replace("_restore_", "_verify_"): value for name, value in variables.items()}
+    asked |= {"mongo_verify_key": "story/estore.archive.gz", "mongo_verify_critical": ["users", "orders"]}
+    verified = playbook("verify_mongo", variables=asked)
+    assert verified.rc == 0, verified.stdout
+
+    undone = playbook("undo_restore_mongo", variables={"mongo_undo_database": "estore", "mongo_undo_confirm": target})
+    assert undone.rc == 0, undone.stdout
+    now = fingerprint(estore)
+    assert {name: now.get(name) for name in old} == old
+    assert [name for name in now if "__mend_" not in name and name not in old] == []
+
+    failed = playbook("verify_mongo", variables=asked)
+    assert failed.rc == 2
+    assert failed.failed()[0]["mend"]["reason"] == "verify"
+
+
+def test_the_same_backup_again_changes_nothing_and_one_lost_document_is_noticed(playbook, estore, tmp_path) -> None:
+    path = tmp_path / "estore.archive"
+    path.write_bytes(archive({("estore", "orders"): made(500), ("estore", "users"): made(20)}))
+    host, port = estore.client.address
+    variables = {
+        "mongo_restore_database": "estore",
+        "mongo_restore_path": str(path),
+        "mongo_restore_confirm": f"rs0@{host}:{port}/estore",
+    }
+    assert playbook("restore_mongo", variables=variables).of("mend_mongo_restore")[0]["state"] == "done"
+    before = fingerprint(estore)
+    again = playbook("restore_mongo", variables=variables)
+    assert (again.rc, again.of("mend_mongo_restore")[0]["state"]) == (0, "nothing to do")
+    assert again.of("mend_mongo_restore")[0]["changed"] is False
+    assert fingerprint(estore) == before
+
+    estore["orders"].update_one({"_id": 3}, {"$set": {"name": "n4"}})
+    noticed = playbook("restore_mongo", "--check", variables=variables)
+    assert noticed.of("mend_mongo_restore")[0]["changed"] is True
+    assert playbook("restore_mongo", variables=variables).of("mend_mongo_restore")[0]["state"] == "done"
+    assert estore["orders"].find_one({"_id": 3})["name"] == "n3"

@@ -239,3 +239,10 @@ def test_a_document_that_only_looks_like_extended_json_is_compared_as_it_is(valu
 def test_a_huge_value_does_not_flood_the_result():
     facts = Check("option validator", "orders", {"a": "x" * 100_000}, None, False).facts()
     assert len(facts["expected"]) < 2100
+
+
+def test_what_the_manifest_leaves_out_is_unknown_and_not_expected_to_be_empty():
+    found = {"type": "collection", "options": {"capped": True}, "indexes": [{"key": {"_id": 1}, "name": "_id_"}]}
+    assert all(check.ok for check in compare_shape("orders", {"type": "collection"}, found))
+    stated = compare_shape("orders", {"type": "collection", "options": {}, "indexes": []}, found)
+    assert [check.name for check in stated if not check.ok] == ["option capped", "index _id_"]
