@@ -18,6 +18,7 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible import constants, context
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -159,8 +160,12 @@ class ActionModule(ActionBase):
         """The evidence hold of this host or of the one that the task is delegated to, templated."""
         values = [self._task_vars.get("mend_hold")]
         if self._task.delegate_to:
-            values.append(self._task_vars["hostvars"].get(self._task.delegate_to, {}).get("mend_hold"))
-        values = [self._templar.template(value) for value in values]
+            delegated = self._task_vars.get("ansible_delegated_vars", {}).get(self._task.delegate_to, {})
+            values.append(delegated.get("mend_hold"))
+        try:
+            values = [self._templar.template(value) for value in values]
+        except AnsibleError as error:
+            raise _refused("hold", f"mend_hold cannot be read, so it holds: {error}") from error
         return next((value for value in values if guard.is_held(value)), False)
 
     def _line(self, plan):

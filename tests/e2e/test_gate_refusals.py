@@ -25,6 +25,7 @@ def test_what_is_against_the_rules_is_refused_in_words_and_changes_nothing(gate)
         ("hold", trial("hold", a, task_vars={"mend_hold": True})),
         ("hold", trial("hold templated", a, task_vars={"case": 7, "mend_hold": "{{ case > 5 }}"})),
         ("hold", trial("hold misspelt", a, task_vars={"mend_hold": "flase"})),
+        ("hold", trial("hold undefined", a, task_vars={"mend_hold": "{{ not_defined_anywhere }}"})),
         ("hold", trial("hold elsewhere", a, task_delegate_to="c")),
         ("confirm", trial("unconfirmed", a, risk="destroys")),
         ("confirm", trial("wrongly confirmed", a, risk="destroys", confirm="yes")),
@@ -65,17 +66,19 @@ def test_what_is_against_the_rules_is_refused_in_words_and_changes_nothing(gate)
 
 
 def test_what_is_allowed_goes_through(gate):
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     tasks = [
         trial("text false", gate.of(), names=["1"], task_vars={"mend_hold": "false"}),
         trial("templated no", gate.of(), names=["2"], task_vars={"case": 3, "mend_hold": "{{ case > 5 }}"}),
         trial("confirmed", gate.of(), names=["3"], risk="destroys", confirm=str(gate.of())),
         trial("at the cap", gate.of(), names=["4"], cap=1),
         trial("tolerated", gate.of(), names=["5"], drift="within tolerance"),
+        trial("elsewhere", gate.of(), names=["0"], task_delegate_to="not.in.the.inventory", task_vars=local),
         trial("done by others", gate.of(), names=["6"], drift="gone"),
     ]
     seen = gate.play(tasks, "-e", "mend_hold=no")
     assert seen.rc == 0, seen.output
-    assert gate.files() == ["1", "2", "3", "4", "5", "more"]
+    assert gate.files() == ["0", "1", "2", "3", "4", "5", "more"]
     assert (seen.results["done by others"]["state"], seen.results["done by others"]["changed"]) == (
         "nothing to do",
         False,

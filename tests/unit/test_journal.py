@@ -240,7 +240,7 @@ def test_the_state_folder_is_the_one_that_is_named_or_the_users_own(monkeypatch)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert state_folder({}) == "/var/lib/mendbook"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert state_folder({"XDG_STATE_HOME": "/home/a/state"}) == "/home/a/state/mendbook"
+    assert state_folder({"XDG_STATE_HOME": "/srv/xdg"}) == "/srv/xdg/mendbook"
     assert state_folder({}).endswith("/.local/state/mendbook")
 
 
