@@ -8,24 +8,33 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mendbook.errors import MendError, UnknownProcedure
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RISKS = ("reads", "changes", "destroys")
 
 
 def content_root() -> Path:
     """Folder of ansible.cfg, playbooks/ and roles/: ``MENDBOOK_CONTENT``, else inside the wheel, else the checkout."""
+    from pathlib import Path
+
+    return Path(_root())
+
+
+def _root() -> str:
+    # text and not a Path wherever `list` comes by: importing pathlib would cost it a quarter of its time
     if chosen := os.environ.get("MENDBOOK_CONTENT"):
-        root = Path(chosen).absolute()
-        if not (root / "ansible.cfg").is_file():
+        root = os.path.abspath(chosen)
+        if not os.path.isfile(os.path.join(root, "ansible.cfg")):
             raise MendError(f"MENDBOOK_CONTENT={chosen} holds no ansible.cfg")
         return root
-    package = Path(__file__).resolve().parent
-    installed = package / "_content"
-    return installed if installed.is_dir() else package.parents[1]
+    package = os.path.dirname(os.path.realpath(__file__))
+    installed = os.path.join(package, "_content")
+    return installed if os.path.isdir(installed) else os.path.dirname(os.path.dirname(package))
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Procedure:
-    """One playbook: ``risk`` is reads, changes or destroys; ``roles`` are (role, entry point) in order."""
+    """One playbook of the content in ``root``; ``risk`` is one of RISKS, ``roles`` are (role, entry point)."""
 
     name: str
-    playbook: Path
+    root: str
     title: str
     risk: str
     summary: str
@@ -64,10 +73,15 @@ class Procedure:
     roles: tuple[tuple[str, str], ...]
     header: dict[str, Any] = field(repr=False)
 
+    @property
+    def playbook(self) -> str:
+        """The path of the playbook."""
+        return os.path.join(self.root, "playbooks", f"{self.name}.yml")
+
     @cached_property
     def specs(self) -> dict[str, dict[str, Any]]:
         """Per role the entry point's argument_specs (description, options)."""
-        return {role: _entry_point(self.playbook.parent.parent, role, entry) for role, entry in self.roles}
+        return {role: _entry_point(self.root, role, entry) for role, entry in self.roles}
 
     @cached_property
     def options(self) -> dict[str, Option]:
@@ -83,9 +97,9 @@ class Procedure:
         """Variables that the defaults take their value from, such as mongo_uri for mongo_restore_uri."""
         names: set[str] = set()
         for role, _ in self.roles:
-            defaults = self.playbook.parent.parent / "roles" / role / "defaults" / "main.yml"
+            defaults = os.path.join(self.root, "roles", role, "defaults", "main.yml")
             texts = [option.spec.get("default") for option in self.options.values() if option.role == role]
-            texts += list((_load(defaults) or {}).values()) if defaults.is_file() else []
+            texts += list((_load(defaults) or {}).values()) if os.path.isfile(defaults) else []
             for text in texts:
                 if isinstance(text, str) and "{{" in text:
                     names |= _referenced(text)
@@ -94,29 +108,31 @@ class Procedure:
     @property
     def examples(self) -> tuple[str, ...]:
         """The command lines in the comment that heads the playbook."""
-        head = self.playbook.read_text(encoding="utf-8").split("\n- ", 1)[0]
+        with open(self.playbook, encoding="utf-8") as file:
+            head = file.read().split("\n- ", 1)[0]
         return tuple(
             line.strip() for line in re.findall(r"^#\s*(ansible-playbook .*|mendbook .*)$", head, re.MULTILINE)
         )
 
 
-def procedures(root: Path | None = None) -> Iterator[Procedure]:
+def procedures(root: str | os.PathLike[str] | None = None) -> Iterator[Procedure]:
     """Every procedure of the content in the order of names; a playbook without a play header is not one."""
-    for playbook in sorted(((root or content_root()) / "playbooks").glob("*.yml")):
-        found = _read(playbook)
-        if found is not None:
+    folder = os.fspath(root or _root())
+    for file in sorted(os.listdir(os.path.join(folder, "playbooks"))):
+        name, ending = os.path.splitext(file)
+        if ending == ".yml" and (found := _read(folder, name)) is not None:
             yield found
 
 
-def procedure(name: str, root: Path | None = None) -> Procedure:
+def procedure(name: str, root: str | os.PathLike[str] | None = None) -> Procedure:
     """The procedure of this name; UnknownProcedure names the nearest ones."""
-    folder = (root or content_root()) / "playbooks"
+    folder = os.fspath(root or _root())
     # names come from people and jobs: only a plain file name may choose what is run
-    if re.fullmatch(r"[a-z][a-z0-9_]*", name) and (folder / f"{name}.yml").is_file():
-        found = _read(folder / f"{name}.yml")
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name) and os.path.isfile(os.path.join(folder, "playbooks", f"{name}.yml")):
+        found = _read(folder, name)
         if found is not None:
             return found
-    known = [each.name for each in procedures(root)]
+    known = [each.name for each in procedures(folder)]
     raise UnknownProcedure(f"no procedure is called {name!r}" + did_you_mean(name, known, "see: mendbook list"))
 
 
@@ -130,18 +146,19 @@ def did_you_mean(word: str, known: list[str], otherwise: str = "") -> str:
     return f" - {otherwise}" if otherwise else ""
 
 
-def _load(path: Path) -> Any:
+def _load(path: str) -> Any:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return yaml.load(file, Loader=loader)  # noqa: S506 - a safe loader, in C where there is one
     except (yaml.YAMLError, OSError) as error:
         raise MendError(f"{path} cannot be read: {error}") from error
 
 
-def _read(playbook: Path) -> Procedure | None:
+def _read(root: str, name: str) -> Procedure | None:
+    playbook = os.path.join(root, "playbooks", f"{name}.yml")
     plays = [play for play in _load(playbook) or [] if isinstance(play, dict)]
     header = next((h for play in plays if isinstance(h := (play.get("vars") or {}).get("mend_procedure"), dict)), None)
     if header is None:
@@ -150,9 +167,9 @@ def _read(playbook: Path) -> Procedure | None:
     if risk not in RISKS:
         raise MendError(f"{playbook}: mend_procedure.risk is {risk!r}, not one of {', '.join(RISKS)}")
     return Procedure(
-        name=playbook.stem,
-        playbook=playbook,
-        title=str(plays[0].get("name", playbook.stem)),
+        name=name,
+        root=root,
+        title=str(plays[0].get("name", name)),
         risk=risk,
         summary=str(header.get("summary", "")),
         runbooks=tuple(str(number) for number in header.get("runbooks", ())),
@@ -168,9 +185,9 @@ def _role(entry: Any) -> tuple[str, str]:
     return str(entry.get("role") or entry.get("name")), str(entry.get("tasks_from", "main")).removesuffix(".yml")
 
 
-def _entry_point(root: Path, role: str, entry: str) -> dict[str, Any]:
-    path = root / "roles" / role / "meta" / "argument_specs.yml"
-    if not path.is_file():
+def _entry_point(root: str, role: str, entry: str) -> dict[str, Any]:
+    path = os.path.join(root, "roles", role, "meta", "argument_specs.yml")
+    if not os.path.isfile(path):
         return {}
     return dict(((_load(path) or {}).get("argument_specs") or {}).get(entry) or {})
 

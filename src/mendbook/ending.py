@@ -173,7 +173,7 @@ def _is_local(request: Request, host: str) -> bool:
     import json
 
     sources = [word for source in request.inventory for word in ("-i", source)]
-    root = request.procedure.playbook.parent.parent
+    root = Path(request.procedure.root)
     command = [sys.executable, "-m", "ansible", "inventory", *sources, "--host", host]
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter and the inventory of the run

@@ -28,7 +28,7 @@ class Order:
     """What ansible-playbook is to do; every path is absolute."""
 
     content: Path
-    playbook: Path
+    playbook: str
     inventory: Sequence[str]
     variables: Path
     check: bool
@@ -67,7 +67,7 @@ def play(
     config = RunnerConfig(
         private_data_dir=str(folder),
         project_dir=str(order.content),
-        playbook=str(order.playbook),
+        playbook=order.playbook,
         inventory=list(order.inventory),
         envvars={"ANSIBLE_CALLBACK_PLUGINS": _callbacks(order.content)},
         quiet=True,
@@ -119,4 +119,4 @@ def _arguments(order: Order) -> list[str]:
         arguments.append("--diff")
     if order.limit is not None:
         arguments.append(f"--limit={order.limit}")
-    return [*arguments, str(order.playbook)]
+    return [*arguments, order.playbook]

@@ -97,7 +97,7 @@ def _undo(procedure: Procedure) -> str:
     if procedure.risk == "reads":
         return "nothing to undo"
     reverse = f"undo_{procedure.name}"
-    if any(each.name == reverse for each in content.procedures(procedure.playbook.parent.parent)):
+    if any(each.name == reverse for each in content.procedures(procedure.root)):
         return f"mendbook run {reverse}; the plan and the report print it with its variables"
     return "the plan says how, or why not"
 
