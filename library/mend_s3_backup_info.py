@@ -107,7 +107,7 @@ verified:
   returned: success
   type: dict
 mend:
-  description: On failure, reason and rule; C(details) holds the catalogue as far as it was read.
+  description: On failure, reason and rule; C(details) holds the newest backups, counts, and what else is known.
   returned: failure
   type: dict
 """

@@ -28,6 +28,8 @@ class BackupInfo:
     def open(self, params):
         """Yield the S3 client."""
         check_pick(params)
+        if params["limit"] < 1:
+            raise MendError("S3 options: limit must be at least 1.", rule="options")
         client = s3.client(params)
         try:
             yield client
@@ -35,7 +37,7 @@ class BackupInfo:
             client.close()
 
     def observe(self, client):
-        """Return the facts of the module's RETURN; MendError carries the catalogue in its details."""
+        """Return the facts of the module's RETURN; MendError has what helps to choose another backup in its details."""
         params = self._params
         now = datetime.datetime.now(datetime.timezone.utc)
         found = catalogue(client, params["bucket"], params["prefix"], pattern=params["pattern"], params=params)
@@ -49,7 +51,7 @@ class BackupInfo:
             facts["passed_over"] = passed_over(found, chosen)[: params["limit"]]
             facts["verified"] = verify(client, chosen, params) if params["verify"] else None
         except MendError as error:
-            error.details = dict(facts, **error.details)
+            error.details = dict(_short(facts), **error.details)
             raise
         return facts
 
@@ -66,6 +68,13 @@ def verify(client, backup, params):
         error.details = dict(error.details, verified=_verified_facts(source, known, "differs", began))
         raise
     return _verified_facts(source, known, "matches" if known.name else "nothing to compare with", began)
+
+
+def _short(facts):
+    """Return the part of the facts that a person who reads a failure needs."""
+    columns = ("key", "version_id", "finished", "complete", "reason")
+    newest = [{column: backup[column] for column in columns} for backup in facts["backups"][:10]]
+    return {"counts": facts["counts"], "notes": facts["notes"], "newest": newest}
 
 
 def _verified_facts(source, known, result, began):

@@ -11,7 +11,11 @@ from typing import Any
 
 import boto3
 import pytest
-from ansible.module_utils.mendbook.s3 import client
+from ansible.module_utils.mendbook.errors import MendError
+from ansible.module_utils.mendbook.s3 import client as new_client
+from ansible.module_utils.mendbook.s3_catalogue import catalogue
+from ansible.module_utils.mendbook.s3_choice import choose
+from ansible.module_utils.mendbook.s3_stream import object_source
 from botocore.config import Config
 from s3_proxy import S3Proxy
 
@@ -38,6 +42,27 @@ class Store:
         if manifest:
             self.s3.put_object(Bucket=self.bucket, Key=f"{key}.manifest.json", Body=manifest_of(key, data, **changed))
 
+    def source(self, key: str = "stream/a.gz", *, part_bytes: int = 1 << 20, window: int = 3, **options: Any) -> Any:
+        """The object_source of a key under stream/, in small parts; ``client`` may replace the store's own."""
+        client = options.pop("client", self.client)
+        backup = choose(catalogue(client, self.bucket, "stream/", params=self.params), key=key)
+        self.proxy.requests.clear()
+        options = {"patience_seconds": 20.0, **options}
+        return object_source(client, backup, self.params, part_bytes=part_bytes, window=window, **options)
+
+    def listing(self, bucket: str | None = None, **changed: Any) -> Any:
+        """The catalogue under errors/, read by a new client with ``changed`` options."""
+        params = {**self.params, **changed}
+        return catalogue(new_client(params), bucket or self.bucket, "errors/", params=params)
+
+    def failure(self, bucket: str | None = None, **changed: Any) -> MendError:
+        """The MendError of a listing that must fail, and that says no secret."""
+        with pytest.raises(MendError) as caught:
+            self.listing(bucket, **changed)
+        secret = {**self.params, **changed}["s3_secret_key"]
+        assert secret not in caught.value.msg and secret not in repr(caught.value.details)
+        return caught.value
+
 
 def manifest_of(key: str, data: bytes, finished: str = "2026-01-02T03:04:05Z", **changed: Any) -> bytes:
     described = {"key": key, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **changed}
@@ -60,7 +85,7 @@ def s3_store() -> Iterator[Store]:
             "s3_secret_key": facts["secret_key"],
         }
         try:
-            yield Store(facts, s3, proxy, params, client(params))
+            yield Store(facts, s3, proxy, params, new_client(params))
         finally:
             proxy.close()
 

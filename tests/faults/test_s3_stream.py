@@ -7,13 +7,9 @@ import threading
 import time
 import tracemalloc
 
-import boto3
 import pytest
 from ansible.module_utils.mendbook import s3, s3_stream
-from ansible.module_utils.mendbook.errors import MendError, Refused, VerifyFailed
-from ansible.module_utils.mendbook.s3_catalogue import catalogue
-from ansible.module_utils.mendbook.s3_choice import choose
-from botocore.config import Config
+from ansible.module_utils.mendbook.errors import MendError
 from s3_proxy import Fault, S3Proxy
 
 pytestmark = pytest.mark.faults
@@ -21,15 +17,6 @@ pytestmark = pytest.mark.faults
 MIB = 1 << 20
 SIZE = 5 * MIB + 12345
 GET = "GET .*stream"
-
-
-def source_of(store, key="stream/a.gz", part_bytes=MIB, window=3, patience_seconds=20.0, client=None):
-    client = client or store.client
-    backup = choose(catalogue(client, store.bucket, "stream/", params=store.params), key=key)
-    store.proxy.requests.clear()
-    return s3_stream.object_source(
-        client, backup, store.params, part_bytes=part_bytes, window=window, patience_seconds=patience_seconds
-    )
 
 
 @pytest.fixture
@@ -51,7 +38,7 @@ def part_threads():
 
 
 def test_reads_every_byte_in_order_and_sums_it(store, data):
-    source = source_of(store)
+    source = store.source()
     assert b"".join(source) == data
     assert source.sha256 == hashlib.sha256(data).hexdigest()
     assert (source.size, source.bytes_read, source.resumed) == (SIZE, SIZE, 0)
@@ -60,7 +47,7 @@ def test_reads_every_byte_in_order_and_sums_it(store, data):
 
 
 def test_reads_again_from_the_beginning(store, data):
-    source = source_of(store)
+    source = store.source()
     next(iter(source))
     assert b"".join(source) == data
 
@@ -68,11 +55,11 @@ def test_reads_again_from_the_beginning(store, data):
 @pytest.mark.parametrize("size", [1, MIB - 1, MIB, MIB + 1])
 def test_reads_objects_around_the_size_of_a_part(store, noise, size):
     store.put("stream/edge.gz", noise(size))
-    assert b"".join(source_of(store, "stream/edge.gz")) == noise(size)
+    assert b"".join(store.source("stream/edge.gz")) == noise(size)
 
 
 def test_never_holds_more_parts_than_the_window(store, data):
-    source = source_of(store, window=2)
+    source = store.source(window=2)
     chunks = iter(source)
     next(chunks)
     time.sleep(0.5)
@@ -82,7 +69,7 @@ def test_never_holds_more_parts_than_the_window(store, data):
 
 
 def test_leaving_early_ends_the_threads_at_once(store, data):
-    source = source_of(store)
+    source = store.source()
     chunks = iter(source)
     store.proxy.faults = [Fault(GET, times=1), Fault(GET, stall_at=2000)]
     next(chunks)
@@ -94,14 +81,14 @@ def test_leaving_early_ends_the_threads_at_once(store, data):
 
 
 def test_busy_three_times_recovers(store, data):
-    source = source_of(store)
+    source = store.source()
     store.proxy.faults = [Fault(GET, times=3, status=503)]
     assert b"".join(source) == data
     assert source.resumed == 3
 
 
 def test_busy_for_ever_fails_in_words(store, data):
-    source = source_of(store, patience_seconds=2)
+    source = store.source(patience_seconds=2)
     store.proxy.faults = [Fault(GET, status=503)]
     with pytest.raises(MendError, match=r"S3 answered 503 SlowDown to each of \d+ tries.*overloaded") as failure:
         b"".join(source)
@@ -112,7 +99,7 @@ def test_busy_for_ever_fails_in_words(store, data):
 def test_a_reset_at_every_place_is_resumed_from_the_byte_where_it_stopped(store, data, record_fault, fault_rounds):
     places = range(0, MIB, MIB // fault_rounds(8, 64))
     for place in places:
-        source = source_of(store)
+        source = store.source()
         store.proxy.faults = [Fault(GET, times=4, reset_at=place)]
         assert b"".join(source) == data
         gets = [r for r in store.proxy.requests if r.method == "GET"]
@@ -121,7 +108,7 @@ def test_a_reset_at_every_place_is_resumed_from_the_byte_where_it_stopped(store,
 
 
 def test_an_answer_that_ends_early_is_resumed(store, data):
-    source = source_of(store)
+    source = store.source()
     store.proxy.faults = [Fault(GET, times=5, end_at=300_000)]
     assert b"".join(source) == data
     gets = [r for r in store.proxy.requests if r.method == "GET"]
@@ -130,7 +117,7 @@ def test_an_answer_that_ends_early_is_resumed(store, data):
 
 def test_a_reset_every_few_bytes_never_reads_from_the_start(store, noise):
     store.put("stream/small.gz", noise(200_000))
-    source = source_of(store, "stream/small.gz")
+    source = store.source("stream/small.gz")
     store.proxy.faults = [Fault(GET, end_at=20_000)]
     assert b"".join(source) == noise(200_000)
     starts = [r.start for r in store.proxy.requests if r.method == "GET"]
@@ -138,14 +125,14 @@ def test_a_reset_every_few_bytes_never_reads_from_the_start(store, noise):
 
 
 def test_resets_that_bring_nothing_fail_in_words(store, data):
-    source = source_of(store, patience_seconds=2)
+    source = store.source(patience_seconds=2)
     store.proxy.faults = [Fault(GET, reset_at=0)]
     with pytest.raises(MendError, match="broke the connection"):
         b"".join(source)
 
 
 def test_a_stall_is_noticed_and_resumed(store, data, hasty_client):
-    source = source_of(store, client=hasty_client)
+    source = store.source(client=hasty_client)
     store.proxy.faults = [Fault(GET, times=2, stall_at=MIB // 2)]
     began = time.monotonic()
     assert b"".join(source) == data
@@ -154,13 +141,13 @@ def test_a_stall_is_noticed_and_resumed(store, data, hasty_client):
 
 
 def test_a_stall_before_the_answer_is_resumed(store, data, hasty_client):
-    source = source_of(store, client=hasty_client)
+    source = store.source(client=hasty_client)
     store.proxy.faults = [Fault(GET, times=1, stall_at=-1)]
     assert b"".join(source) == data
 
 
 def test_the_real_deadline_notices_a_stall_within_thirty_seconds(store, data):
-    source = source_of(store, patience_seconds=s3.PATIENCE_SECONDS)
+    source = store.source(patience_seconds=s3.PATIENCE_SECONDS)
     store.proxy.faults = [Fault(GET, times=1, stall_at=MIB // 2)]
     began = time.monotonic()
     assert b"".join(source) == data
@@ -168,7 +155,7 @@ def test_the_real_deadline_notices_a_stall_within_thirty_seconds(store, data):
 
 
 def test_a_stall_for_ever_fails_in_words(store, data, hasty_client):
-    source = source_of(store, patience_seconds=3, client=hasty_client)
+    source = store.source(patience_seconds=3, client=hasty_client)
     store.proxy.faults = [Fault(GET, stall_at=5000)]
     with pytest.raises(MendError, match="sent nothing for"):
         b"".join(source)
@@ -176,7 +163,7 @@ def test_a_stall_for_ever_fails_in_words(store, data, hasty_client):
 
 def test_a_trickle_is_a_stall_and_is_cut(store, data, monkeypatch):
     monkeypatch.setattr(s3_stream, "STALL_SECONDS", 2)
-    source = source_of(store)
+    source = store.source()
     store.proxy.faults = [Fault(GET, times=1, bytes_per_second=300)]
     began = time.monotonic()
     assert b"".join(source) == data
@@ -187,132 +174,14 @@ def test_a_trickle_is_a_stall_and_is_cut(store, data, monkeypatch):
 def test_a_slow_line_is_no_stall(store, noise):
     content = noise(300_000)
     store.put("stream/slow.gz", content)
-    source = source_of(store, "stream/slow.gz", part_bytes=100_000)
+    source = store.source("stream/slow.gz", part_bytes=100_000)
     store.proxy.faults = [Fault(GET, bytes_per_second=125_000)]
     assert b"".join(source) == content
     assert source.resumed == 0
 
 
-def test_a_replaced_object_is_never_mixed(store, noise):
-    old, new = noise(SIZE), noise(SIZE + 1)[:SIZE]
-    store.put("stream/r.gz", old, manifest=False)
-    source = source_of(store, "stream/r.gz", window=1)
-    chunks = iter(source)
-    first = next(chunks)
-    store.s3.put_object(Bucket=store.bucket, Key="stream/r.gz", Body=new)
-    with pytest.raises(MendError, match="replaced while it was being read"):
-        first + b"".join(chunks)
-
-
-def test_a_version_is_read_to_its_end_although_it_was_overwritten(store, noise):
-    store.s3.create_bucket(Bucket="with-versions")
-    store.s3.put_bucket_versioning(Bucket="with-versions", VersioningConfiguration={"Status": "Enabled"})
-    old = noise(SIZE)
-    store.s3.put_object(Bucket="with-versions", Key="v.gz", Body=old)
-    backup = choose(catalogue(store.client, "with-versions", params=store.params), key="v.gz")
-    chunks = iter(s3_stream.object_source(store.client, backup, store.params, part_bytes=MIB, window=1))
-    first = next(chunks)
-    store.s3.put_object(Bucket="with-versions", Key="v.gz", Body=b"new")
-    store.s3.delete_object(Bucket="with-versions", Key="v.gz")
-    assert first + b"".join(chunks) == old
-
-
-def test_a_store_that_ignores_if_match_is_caught_by_the_etag(store, noise):
-    old, new = noise(SIZE), noise(SIZE + 1)[:SIZE]
-    store.put("stream/i.gz", old, manifest=False)
-    client = s3.client(store.params)
-    client.meta.events.register(
-        "before-sign.s3.GetObject", lambda request, **_: request.headers.__delitem__("If-Match")
-    )
-    chunks = iter(source_of(store, "stream/i.gz", window=1, client=client))
-    next(chunks)
-    store.s3.put_object(Bucket=store.bucket, Key="stream/i.gz", Body=new)
-    with pytest.raises(MendError, match="replaced while it was being read"):
-        list(chunks)
-
-
-def test_a_deleted_object_fails_in_words(store, data):
-    chunks = iter(source_of(store, window=1))
-    next(chunks)
-    store.s3.delete_object(Bucket=store.bucket, Key="stream/a.gz")
-    with pytest.raises(MendError, match="deleted while it was being read"):
-        list(chunks)
-
-
-def test_a_store_that_ignores_ranges_is_refused(store, data):
-    source = source_of(store)
-    store.proxy.faults = [Fault(GET, drop_header="content-range")]
-    with pytest.raises(MendError, match="does not answer ranges"):
-        list(source)
-
-
-def test_a_store_that_sends_another_range_is_refused(store, data):
-    client = s3.client(store.params)
-
-    def shift(request, **_):
-        if "Range" in request.headers:
-            request.headers.replace_header("Range", "bytes=5-1048580")
-
-    client.meta.events.register("before-sign.s3.GetObject", shift)
-    with pytest.raises(MendError, match="another range"):
-        list(source_of(store, client=client))
-
-
-def test_one_flipped_bit_anywhere_is_found_at_the_end(store, noise, record_fault, fault_rounds):
-    content = noise(50_000)
-    store.put("stream/flip.gz", content)
-    rounds = fault_rounds(25, 1000)
-    for number in range(rounds):
-        source = source_of(store, "stream/flip.gz", part_bytes=20_000)
-        store.proxy.faults = [Fault(GET, flip_at=number * 50_000 // rounds)]
-        with pytest.raises(VerifyFailed, match="damaged or was changed"):
-            for _chunk in source:
-                pass
-        store.proxy.reset()
-    record_fault("one bit flipped on the way from S3", rounds=rounds, held="every one refused at the end")
-
-
-def test_a_flipped_bit_is_found_without_a_manifest_by_the_stores_own_checksum(store, noise):
-    store.put("stream/plain.gz", noise(50_000), manifest=False)
-    source = source_of(store, "stream/plain.gz")
-    store.proxy.faults = [Fault(GET, flip_at=31_000)]
-    with pytest.raises(VerifyFailed, match="S3's checksum CRC32 says"):
-        list(source)
-
-
-def test_a_flipped_bit_is_found_without_any_checksum_by_the_etag(store, noise):
-    keys = {
-        "aws_access_key_id": store.facts["access_key"],
-        "aws_secret_access_key": store.facts["secret_key"],
-        "region_name": store.facts["region"],
-    }
-    config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
-    old = boto3.client("s3", endpoint_url=store.facts["endpoint_url"], config=config, **keys)
-    old.put_object(Bucket=store.bucket, Key="stream/etag.gz", Body=noise(50_000))
-    source = source_of(store, "stream/etag.gz")
-    assert source.compared_with == "the ETag (MD5)"
-    store.proxy.faults = [Fault(GET, flip_at=31_000)]
-    with pytest.raises(VerifyFailed, match=r"the ETag \(MD5\) says"):
-        list(source)
-
-
-def test_bytes_that_are_not_those_of_the_manifest_are_refused(store, noise):
-    store.put("stream/lie.gz", noise(70_000), sha256="0" * 64)
-    with pytest.raises(VerifyFailed, match=r"the manifest's SHA-256 says 0{64}") as failure:
-        list(source_of(store, "stream/lie.gz"))
-    assert failure.value.reason == "verify"
-
-
-def test_a_truncated_object_is_never_chosen(store, noise):
-    content = noise(60_000)
-    store.put("stream/cut.gz", content)
-    store.s3.put_object(Bucket=store.bucket, Key="stream/cut.gz", Body=content[:-1])
-    with pytest.raises(Refused, match="it has 59999 bytes, its manifest says 60000"):
-        source_of(store, "stream/cut.gz")
-
-
 def test_a_lost_permission_fails_at_once_and_names_the_action(store, data):
-    source = source_of(store)
+    source = store.source()
     store.proxy.faults = [Fault(GET, status=403, code="AccessDenied")]
     began = time.monotonic()
     with pytest.raises(MendError, match="credentials need s3:GetObject here"):
@@ -321,7 +190,7 @@ def test_a_lost_permission_fails_at_once_and_names_the_action(store, data):
 
 
 def test_credentials_that_expire_meanwhile_are_named(store, data):
-    chunks = iter(source_of(store, window=1))
+    chunks = iter(store.source(window=1))
     next(chunks)
     store.proxy.faults = [Fault(GET, status=400, code="ExpiredToken")]
     with pytest.raises(MendError, match="temporary credentials have expired"):
@@ -331,7 +200,7 @@ def test_credentials_that_expire_meanwhile_are_named(store, data):
 def test_a_store_that_goes_away_fails_in_words(store, data):
     proxy = S3Proxy(store.facts["endpoint_url"])
     client = s3.client(dict(store.params, s3_endpoint_url=proxy.endpoint_url))
-    chunks = iter(source_of(store, window=1, patience_seconds=1.5, client=client))
+    chunks = iter(store.source(window=1, patience_seconds=1.5, client=client))
     next(chunks)
     proxy.close()
     with pytest.raises(MendError, match="nobody listens at"):
@@ -340,7 +209,7 @@ def test_a_store_that_goes_away_fails_in_words(store, data):
 
 def test_an_error_of_the_consumer_ends_the_threads(store, data):
     with pytest.raises(ZeroDivisionError):
-        for _chunk in source_of(store):
+        for _chunk in store.source():
             1 / 0  # noqa: B018
     deadline = time.monotonic() + 2
     while part_threads() and time.monotonic() < deadline:
@@ -350,7 +219,7 @@ def test_an_error_of_the_consumer_ends_the_threads(store, data):
 
 def test_memory_stays_flat_whatever_the_size(store, noise):
     store.put("stream/big.gz", noise(32 * MIB))
-    source = source_of(store, "stream/big.gz", part_bytes=MIB, window=3)
+    source = store.source("stream/big.gz", part_bytes=MIB, window=3)
     tracemalloc.start()
     try:
         for _chunk in source:
