@@ -23,7 +23,7 @@ import time
 
 from pymongo.errors import AutoReconnect, PyMongoError
 
-from .errors import MendError, Partial, Refused, Undone, Unknown
+from .errors import Cancelled, MendError, Partial, Refused, Undone, Unknown
 from .mongo_catalog import catalog, new_token, refuse_our_prefix
 from .mongo_errors import NOT_PRIMARY_CODES
 from .mongo_marker import begin, interrupted, markers, read
@@ -118,7 +118,7 @@ class Swap:
             raise
         except BaseException as error:
             self._back_out(error)
-        self._settle()
+        self._settle_to_the_end()
 
     def undo(self, progress=None):
         """Make the old data live again; from phase prepared, swapping, swapped (while it is kept) or undoing."""
@@ -127,9 +127,13 @@ class Swap:
             raise Refused(f"the old data of swap {self.marker.token} was dropped: there is no way back", rule="kept")
         try:
             self._run(self._undo, progress)
-        except PyMongoError as error:
-            raise self._in_between(error) from error
-        self._settle()
+        except (PyMongoError, Cancelled) as error:
+            self.marker = self._marker_now()
+            if self.phase == "undoing":
+                raise self._in_between(error) from error
+            if self.phase != "undone":
+                raise
+        self._settle_to_the_end()
 
     def recover(self, finish=True, progress=None):
         """End what a dead run began, and return the phase: swapped or undone.
@@ -185,6 +189,19 @@ class Swap:
     def _settle(self):
         self.notes += self._retry(lambda: settle(self._steps, self.marker))
         self._steps.advance(self.marker, self.phase, settled=True, keep_until=self.marker.entry["keep_until"])
+
+    def _settle_to_the_end(self):
+        try:
+            self._settle()
+        except Cancelled:
+            # everything is in its place already: the signal, which comes only once, came too late
+            self._settle()
+
+    def _marker_now(self):
+        try:
+            return read(self.database, self.marker.token) or self.marker
+        except PyMongoError:
+            return self.marker
 
     def _run(self, drive, progress):
         self._retry(lambda: drive(progress))
