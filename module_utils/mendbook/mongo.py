@@ -85,6 +85,15 @@ class Deployment:
     def _hosts(self):
         return sorted(self.hello.get("hosts") or [self.address])
 
+    def tenure(self):
+        """Return what changes when the primary is restarted or another member takes its place, as JSON.
+
+        Between two equal answers no write was lost that a later write, confirmed by a majority's journal, follows.
+        """
+        hello = self.command("hello")
+        process = (hello.get("topologyVersion") or {}).get("processId")
+        return [hello.get("me"), str(process), str(hello.get("electionId"))]
+
     def facts(self):
         """Return what a plan shows about the deployment."""
         return {

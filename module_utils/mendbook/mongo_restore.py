@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from . import mongo_options
 from .change import done
 from .dump_metadata import ACCESS_NAMES
-from .errors import Refused, VerifyFailed
+from .errors import MendError, Refused, Unknown, VerifyFailed
 from .lock import MongoLease, holder
 from .mongo import connect, refusals, refuse_unfit
 from .mongo_access import Access, access_in, check_access
@@ -141,6 +141,7 @@ class Restore:
     def _load_and_swap(self, client, progress):
         params, database, dump = self.params, client.database, client.source.dump
         items = {item.source.key: item for item in self._seen.items}
+        tenure = client.deployment.tenure()
         swap = Swap.begin(database, self._lease)
         try:
             began = time.monotonic()
@@ -161,6 +162,7 @@ class Restore:
             self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
             self._compare_with_manifest(loaded)
             self._refuse_late(client)
+            self._refuse_lost_writes(client, swap, tenure)
             swap.prepare(
                 [items[key].target for key in loaded],
                 views={item.target: item.source.options for item in items.values() if item.type == "view"},
@@ -179,8 +181,27 @@ class Restore:
         return swap
 
     def _still_ours(self):
-        self._lease.check()
+        try:
+            self._lease.check()
+        except Unknown as error:
+            # only a swap leaves it open what is live, and this is before it
+            raise MendError(
+                f"{error.msg.split(';')[0]}, while the backup was loaded; live data was not touched: look at the "
+                "server, then run the restore again",
+                rule=error.rule,
+                details=error.details,
+            ) from error
         return False
+
+    def _refuse_lost_writes(self, client, swap, tenure):
+        """Batches are confirmed by one member's memory; after this they are in the journals of a majority."""
+        swap.marker.advance(self._lease)
+        if client.deployment.tenure() != tenure:
+            raise MendError(
+                "MongoDB was restarted or another member became primary while the backup was loaded, and what was "
+                "loaded before may be lost; live data was not touched: run the restore again",
+                rule="mongo_restarted",
+            )
 
     def _aside(self):
         return extra(self._seen) if self.params["extra"] == "aside" else []
