@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pymongo.errors import OperationFailure, PyMongoError
 
+from .errors import MendError
 from .lock import server_now
 from .mongo_catalog import BUCKETS, LOCK, Names, catalog, is_ours, refuse_our_prefix, token_of
 from .mongo_marker import markers, read
@@ -84,9 +85,11 @@ def clear(database, lease, progress=None):
 def discard(database, lease, swap):
     """Drop what is not live of a swap: all of it when it was never made live, the old data when it is live now.
 
-    For the end of a restore that failed, and of one that keeps nothing. A failure to do so is left to the next run.
+    For the end of a restore that failed, and of one that keeps nothing. A failure to do so is left to the next run, and
+    so is everything once the lock is lost: then the server is gone, or that next run is at work already.
     """
     try:
+        lease.check()
         marker = read(database, swap.marker.token)
         if marker is not None and marker.phase == "prepared":
             fresh = Swap(marker, lease)
@@ -95,7 +98,7 @@ def discard(database, lease, swap):
         if marker is not None and not marker.interrupted:
             for _ in drop_each(database, lease, marker):
                 pass
-    except PyMongoError:
+    except (PyMongoError, MendError):
         pass
 
 
