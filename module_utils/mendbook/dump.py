@@ -126,13 +126,14 @@ def _describe(start):
             return words
     if not start.strip(b"\0"):
         return "zero bytes only"
+    # before BSON: these bytes are a length, too, and the gzip's time stamp may look like a type
+    if start.startswith(GZIP_MAGIC):
+        return "gzip inside gzip; unpack it once"
     length = int.from_bytes(start[:4], "little")
     if 5 <= length <= 16 << 20 and len(start) > 5 and 1 <= start[4] <= 0x13:
         return "one collection's .bson file; restore the whole dump directory, with its metadata.json files"
     if start.lstrip()[:1] in (b"{", b"["):
         return "JSON (a manifest, or mongoexport's output?)"
-    if start.startswith(GZIP_MAGIC):
-        return "gzip inside gzip; unpack it once"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:200]):
         return "text"
     return "unknown or encrypted bytes"

@@ -224,9 +224,10 @@ def test_what_is_no_dump_is_named(data, packed):
     assert caught.value.rule == "archive"
 
 
-def test_gzip_in_gzip_is_named():
+@pytest.mark.parametrize("stamp", [0, 3, 1_700_000_000])
+def test_gzip_in_gzip_is_named(stamp):
     with pytest.raises(MendError, match="gzip inside gzip"):
-        open_dump(MemorySource(gzip.compress(gzip.compress(MAGIC))))
+        open_dump(MemorySource(gzip.compress(gzip.compress(MAGIC, mtime=stamp))))
 
 
 @pytest.mark.parametrize("data", [b"\x1f\x8b\x08", b"\x1f\x8b\x08\x00broken and short", b"\x1f\x8b\x08" + bytes(9000)])
