@@ -56,8 +56,7 @@ class ArchiveDump:
         chunks = beginning(source)
         blocks = gunzip(chunks, source.name, max_ratio) if gzip else chunks
         stream = DocumentStream(blocks, source.name)
-        prelude, entries = self._prelude(stream)
-        self._end_of_prelude = stream.offset
+        prelude, entries = self._read_prelude = self._prelude(stream)
         blocks.close()
         self.tool_version = _text(prelude.get("tool_version"))
         self.server_version = _text(prelude.get("server_version"))
@@ -130,8 +129,8 @@ class ArchiveDump:
             blocks.close()
 
     def _blocks(self, stream, include):
-        self._prelude(stream)
-        if stream.offset != self._end_of_prelude:
+        # the stream is checked to its last bit, what opened the dump may have come from elsewhere
+        if self._prelude(stream) != self._read_prelude:
             raise MendError(f"{stream.name} was replaced after it was opened; start again", rule=RULE)
         known = {c.namespace: c.type for c in self.collections.values()}
         known.update({(db, name): "collection" for db in self.databases for name in ACCESS_NAMES})

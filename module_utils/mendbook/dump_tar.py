@@ -202,8 +202,15 @@ class TarDump(DirectoryDump):
         chunks = self._chunks()
         try:
             cutter = _Cutter(chunks, self.source.name)
-            for member in sorted((self._members[path] for path in paths), key=lambda member: member.start):
-                yield member.path, cutter.member(member)
+            wanted = [
+                member for member in self._members.values() if member.path in paths or member.path in self._contents
+            ]
+            for member in sorted(wanted, key=lambda member: member.start):
+                if member.path in paths:
+                    yield member.path, cutter.member(member)
+                # the stream is checked to its last bit, what the first pass read may have come from elsewhere
+                elif b"".join(cutter.member(member)) != self._contents[member.path]:
+                    raise MendError(f"{self.source.name} was replaced after it was opened; start again", rule=RULE)
             cutter.drain()
         finally:
             chunks.close()

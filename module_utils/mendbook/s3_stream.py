@@ -10,16 +10,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.mendbook.errors import MendError, VerifyFailed
-from ansible.module_utils.mendbook.s3 import PATIENCE_SECONDS, Patience
-from ansible.module_utils.mendbook.s3_errors import FAILURES, explain, place, status_of
-from ansible.module_utils.mendbook.s3_options import sse_arguments
+from ansible.module_utils.mendbook.s3 import PATIENCE_SECONDS
+from ansible.module_utils.mendbook.s3_errors import place
+from ansible.module_utils.mendbook.s3_part import STALL_SECONDS, PartReader, Stopped
 from ansible.module_utils.mendbook.s3_reference import reference
 
 PART_BYTES = 4 << 20
 WINDOW = 4
-STALL_SECONDS = 30
-# fewer bytes than this within STALL_SECONDS are a stall, too: a trickle must not hold a restore for days
-_STEP_BYTES = 64 << 10
 
 
 def object_source(client, backup, params, *, part_bytes=PART_BYTES, window=WINDOW, patience_seconds=PATIENCE_SECONDS):
@@ -67,8 +64,7 @@ class ObjectSource:
         self.bytes_read, self.sha256, self.resumed = 0, None, 0
         digest = hashlib.sha256()
         second = self._known.digest() if self._known.name else None
-        fetch = _PartReader(self._client, self._backup, self._params, self._patience_seconds)
-        parts = _Parts(fetch, self.size, self._part_bytes, self._window, self._patience_seconds)
+        fetch, parts = self._read_ahead(0, self.size)
         # hashlib releases the interpreter's lock, so the sum costs no time while the consumer works
         with contextlib.closing(parts), ThreadPoolExecutor(1, "mend-s3-sum") as adder:
             for part in parts:
@@ -79,6 +75,19 @@ class ObjectSource:
                 summed.result()
         self.sha256 = digest.hexdigest()
         self._compare(second)
+
+    def read_range(self, start, length):
+        """Return ``length`` bytes from ``start`` of the same version, fewer at the end of the object.
+
+        They are compared with nothing: what is taken from here must be seen again when the object is iterated.
+        """
+        _fetch, parts = self._read_ahead(start, min(self.size, start + length))
+        with contextlib.closing(parts):
+            return b"".join(parts)
+
+    def _read_ahead(self, start, end):
+        fetch = PartReader(self._client, self._backup, self._params, self._patience_seconds)
+        return fetch, _Parts(fetch, start, end, self._part_bytes, self._window, self._patience_seconds)
 
     def _compare(self, second):
         promised = (self._backup.manifest or {}).get("object", {}).get("size", self.size)
@@ -97,131 +106,12 @@ def _add(part, digest, second):
         second.update(part)
 
 
-class _Stopped(Exception):
-    """The stream was closed while a part was being read."""
-
-
-class _PartReader:
-    """Reads one range of the pinned version, continuing from the byte where a fault stopped it."""
-
-    def __init__(self, client, backup, params, patience_seconds):
-        self.resumed = 0
-        self.last_step = time.monotonic()
-        self._client, self._backup = client, backup
-        self._patience_seconds = patience_seconds
-        pinned = {"VersionId": backup.version_id} if backup.version_id else {"IfMatch": f'"{backup.etag}"'}
-        self._arguments = dict(sse_arguments(params), Bucket=backup.bucket, Key=backup.key, **pinned)
-        self._stop = threading.Event()
-        self._bodies = {}
-
-    def read(self, start, end):
-        """Return the bytes start to end (exclusive) as a list of pieces; MendError when they cannot be had."""
-        pieces, at, step = [], start, start
-        patience = Patience(self._patience_seconds, unreachable_tries=None, sleep=self._stop.wait)
-        while at < end:
-            try:
-                with self._open(at, end) as body:
-                    for piece in self._pieces(body, end - at):
-                        pieces.append(piece)
-                        at += len(piece)
-                        if at - step >= _STEP_BYTES:
-                            step = at
-                            patience.progressed()
-            except FAILURES as error:
-                self._again(patience, error)
-        return pieces
-
-    def cut_stalled(self):
-        """Break the connections that brought almost nothing for STALL_SECONDS; their readers then try again."""
-        now = time.monotonic()
-        for body, since in dict(self._bodies).items():
-            if now - since > STALL_SECONDS:
-                _break(body)
-
-    def stop(self):
-        """End every read promptly; a read that still waits for the first byte of an answer ends with its deadline."""
-        self._stop.set()
-        for body in dict(self._bodies):
-            _break(body)
-
-    def _again(self, patience, error):
-        if self._stop.is_set():
-            raise _Stopped from error
-        self.resumed += 1
-        try:
-            patience.wait(error)
-        except FAILURES as final:
-            raise self._explain(final, patience.tries) from final
-        if self._stop.is_set():
-            raise _Stopped from error
-
-    @contextlib.contextmanager
-    def _open(self, at, end):
-        answer = self._client.get_object(Range=f"bytes={at}-{end - 1}", **self._arguments)
-        with answer["Body"] as body:
-            self._bodies[body] = time.monotonic()
-            try:
-                self._check(answer, at, end)
-                yield body
-            finally:
-                del self._bodies[body]
-
-    def _pieces(self, body, length):
-        """Yield what the connection brings as it comes, so that nothing that arrived is asked for again."""
-        in_step = 0
-        while length:
-            if self._stop.is_set():
-                raise _Stopped
-            piece = body.read1(min(length, 1 << 20))
-            if not piece:
-                raise ConnectionError("the answer ended early")
-            length -= len(piece)
-            in_step += len(piece)
-            if in_step >= _STEP_BYTES:
-                in_step = 0
-                self._bodies[body] = self.last_step = time.monotonic()
-            yield piece
-
-    def _check(self, answer, at, end):
-        """Raise MendError unless the answer is this range of this object: not every store heeds If-Match and Range."""
-        size = self._backup.size
-        whole = (at, end) == (0, size)
-        told = answer.get("ContentRange") or ("bytes 0-{0}/{0}" if whole else "nothing").format(size)
-        same = self._backup.version_id or answer["ETag"].strip('"') == self._backup.etag
-        if not same or not told.endswith(f"/{size}"):
-            if told == "nothing":
-                raise self._bad("the store does not answer ranges (it ignores the header Range)")
-            raise self._bad("it was replaced while it was being read. Run again to use the new one")
-        if not told.startswith(f"bytes {at}-") or answer["ContentLength"] != end - at:
-            raise self._bad("the store sent another range than asked for")
-
-    def _explain(self, error, tries):
-        if status_of(error) == 412:
-            return self._bad("it was replaced while it was being read. Run again to use the new one")
-        if status_of(error) == 404:
-            return self._bad("it was deleted while it was being read. Choose another backup")
-        action = "s3:GetObjectVersion" if self._backup.version_id else "s3:GetObject"
-        doing = f"read {place(self._backup.bucket, self._backup.key, self._backup.version_id)}"
-        endpoint = self._client.meta.endpoint_url
-        return explain(error, doing, action, endpoint, self._backup.bucket, self._backup.key, tries)
-
-    def _bad(self, what):
-        where = place(self._backup.bucket, self._backup.key, self._backup.version_id)
-        return MendError(f"Cannot read {where}: {what}.", rule="s3")
-
-
-def _break(body):
-    # AttributeError: urllib3 before 2.3; the others: the answer has come to its end by itself
-    with contextlib.suppress(AttributeError, ValueError, RuntimeError, OSError):
-        body.shutdown()
-
-
 class _Parts:
-    """The parts of an object in order, read ahead by ``window`` threads; close() ends the threads."""
+    """The bytes start to end (exclusive) in order, read ahead by ``window`` threads; close() ends the threads."""
 
-    def __init__(self, reader, size, part_bytes, window, patience_seconds):
+    def __init__(self, reader, start, end, part_bytes, window, patience_seconds):
         self._reader = reader
-        self._ranges = [(start, min(size, start + part_bytes)) for start in range(0, size, part_bytes)]
+        self._ranges = [(at, min(end, at + part_bytes)) for at in range(start, end, part_bytes)]
         self._next = 0
         self._ready = {}
         self._failure = None
@@ -279,7 +169,7 @@ class _Parts:
                 self._room -= 1
             try:
                 pieces = self._reader.read(*self._ranges[number])
-            except _Stopped:
+            except Stopped:
                 return
             except BaseException as error:
                 with self._changed:

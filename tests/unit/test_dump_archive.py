@@ -206,6 +206,15 @@ def test_an_archive_that_is_replaced_after_it_was_opened_is_noticed():
         list(dump.iterate())
 
 
+def test_a_prelude_that_was_opened_from_other_bytes_than_the_stream_has_is_noticed():
+    right = archive({("shop", "users"): DOCUMENTS})
+    source = MemorySource(right)
+    source.read_range = lambda start, length: right.replace(b'"v": 2', b'"v": 1', 1)[start : start + length]
+    dump = open_dump(source)
+    with pytest.raises(MendError, match="replaced after it was opened"):
+        list(dump.iterate())
+
+
 def test_an_error_of_the_source_comes_through_unchanged():
     class Failing(MemorySource):
         def __iter__(self):

@@ -177,3 +177,12 @@ def test_a_tar_that_got_shorter_after_it_was_opened_is_noticed():
     tar.data = tar.data[:1024]
     with pytest.raises(MendError, match="truncated inside shop/"):
         counts(dump)
+
+
+def test_metadata_that_was_read_by_ranges_and_differs_from_the_stream_is_noticed():
+    files = directory_files("shop", {"users": made(40)}, packed=False)
+    tar = source(tar_of(files))
+    seen = tar.data.replace(b'"v": 2', b'"v": 1', 1)
+    tar.read_range = lambda start, length: seen[start : start + length]
+    with pytest.raises(MendError, match="replaced after it was opened"):
+        counts(open_dump(tar))
