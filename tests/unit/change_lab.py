@@ -78,9 +78,12 @@ def run(procedure, *, receipt=None, check=False, diff=False, runner=run_change, 
     output = StringIO()
     with patch_module_args({name: value for name, value in args.items() if value is not None}):
         module = AnsibleModule(spec, supports_check_mode=True)
+        # in a process that has imported the controller's part of ansible, warnings go to the terminal
+        warnings = []
+        module.warn = warnings.append
         with redirect_stdout(output), pytest.raises(SystemExit):
             runner(module, procedure)
-    return json.loads(output.getvalue())
+    return {**json.loads(output.getvalue()), "warnings": warnings}
 
 
 def receipt_for(procedure, **changed):

@@ -34,9 +34,8 @@ def test_an_error_means_by_when_it_happens_unless_it_says_so_itself(error, befor
 
 @pytest.fixture
 def tracebacks(monkeypatch):
-    """What -vvv switches on; a module reads it once, and here many modules share a process."""
-    wanted = frozenset([_traceback.TracebackEvent.ERROR])
-    monkeypatch.setattr(_traceback, "_module_tracebacks_enabled_events", wanted)
+    """What -vvv switches on."""
+    monkeypatch.setattr(_traceback, "_is_traceback_enabled", lambda event: True)
 
 
 def test_partial_says_how_far_it_came():
