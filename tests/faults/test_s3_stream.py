@@ -8,7 +8,7 @@ import time
 import tracemalloc
 
 import pytest
-from ansible.module_utils.mendbook import s3, s3_stream
+from ansible.module_utils.mendbook import s3, s3_part
 from ansible.module_utils.mendbook.errors import MendError
 from s3_proxy import Fault, S3Proxy
 
@@ -162,7 +162,7 @@ def test_a_stall_for_ever_fails_in_words(store, data, hasty_client):
 
 
 def test_a_trickle_is_a_stall_and_is_cut(store, data, monkeypatch):
-    monkeypatch.setattr(s3_stream, "STALL_SECONDS", 2)
+    monkeypatch.setattr(s3_part, "STALL_SECONDS", 2)
     source = store.source()
     store.proxy.faults = [Fault(GET, times=1, bytes_per_second=300)]
     began = time.monotonic()
