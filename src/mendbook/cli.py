@@ -79,7 +79,7 @@ def command_line(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("mendbook: cancelled; nothing was started", err=True)
+        click.echo("mendbook: cancelled", err=True)
         return 130
     except BrokenPipeError:
         # the reader of our output (head, less) has seen enough; silence the interpreter's own complaint at exit

@@ -92,7 +92,7 @@ def test_a_request_that_cannot_be_run_is_64_with_words(capsys, arguments, said):
         (MendError("plain"), 2, "mendbook: plain"),
         (Locked("held by cron"), 75, "mendbook: held by cron"),
         (StateUnknown("who knows"), 70, "mendbook: who knows"),
-        (KeyboardInterrupt(), 130, "cancelled; nothing was started"),
+        (KeyboardInterrupt(), 130, "mendbook: cancelled"),
         (ValueError("a mistake"), 70, "ValueError: a mistake"),
     ],
 )
