@@ -38,7 +38,7 @@ MAGIC |= {
 # keywords whose text is an expression without braces
 EXPRESSIONS = ("when", "until", "failed_when", "changed_when", "that")
 # each of these would let a mend_* task act unseen, end the gate without the module, or hide why it failed
-FORBIDDEN_ON_MEND = {"timeout", "no_log", "async", "poll", "ignore_errors", "ignore_unreachable"}
+FORBIDDEN_ON_MEND = {"timeout", "no_log", "async", "poll", "ignore_errors", "ignore_unreachable", "until", "retries"}
 MAX_TASK_LINES = 40
 
 

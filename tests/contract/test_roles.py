@@ -111,6 +111,7 @@ def test_an_undeclared_or_unread_variable_is_found(change, words):
     ("change", "words"),
     [
         ({"timeout": 60}, "timeout is forbidden"),
+        ({"until": "x is success", "retries": 3}, "until is forbidden"),
         ({"no_log": True}, "no_log is forbidden"),
         ({"no_log": False}, "no_log is forbidden"),
         ({"async": 10, "poll": 1}, "async is forbidden"),
