@@ -51,7 +51,7 @@ faults: dev-environment  ## the fault tests with their full counts; writes docs/
 	@eval "$$(tools/environments.sh other-core)"; MENDBOOK_FAULTS=full $(PYTEST) --timeout 3600 tests/faults $(ARGS)
 
 bench: dev-environment  ## ratios against the usual tools, on data made on the spot
-	@for bench in $(filter-out %_data.py,$(wildcard bench/*.py)); do $(ON_PATH) $(BIN)/python "$$bench" $(ARGS); done
+	@for bench in $(filter-out bench/estore_%.py,$(wildcard bench/*.py)); do $(ON_PATH) $(BIN)/python "$$bench" $(ARGS); done
 
 sandbox-environment:
 	@tools/environments.sh sandbox
