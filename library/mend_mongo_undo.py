@@ -17,8 +17,8 @@ options:
     required: true
   action:
     description:
-      - V(undo) goes back to the data before the last restore, also when its swap was interrupted. What was written since
-        the restore is not merged; it stays beside the old data with the restored data.
+      - V(undo) goes back to the data before the last restore, also when its swap was interrupted. What was written
+        since the restore is not merged; it stays beside the old data with the restored data.
       - V(finish) brings a swap that was interrupted to its end, all new.
       - V(drop) drops everything that restores keep in the database, whatever their time.
       - V(drop_expired) drops only what is past its time and the ruins of runs that died; it needs no O(confirm).

@@ -30,7 +30,8 @@ SCHEMA = 1
 DURABLE = WriteConcern(w="majority", j=True)
 IN_BETWEEN = ("prepared", "swapping", "undoing")
 ENDED = ("swapped", "undone")
-_SECONDS = 60
+# longer than an election; while a server is gone the driver tries again for as long as this
+_SECONDS = 20
 
 
 class Marker:

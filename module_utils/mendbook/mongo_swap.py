@@ -196,6 +196,13 @@ class Swap:
         except Cancelled:
             # everything is in its place already: the signal, which comes only once, came too late
             self._settle()
+        except PyMongoError as error:
+            raise Partial(
+                f"every object of {self.database.name} is {self.phase}, but its TTL indexes still sleep ({error}): run "
+                f"undo_restore_mongo with mongo_undo_action {'finish' if self.phase == 'swapped' else 'undo'}",
+                rule="swap_unsettled",
+                details={"token": self.marker.token, "phase": self.phase},
+            ) from error
 
     def _marker_now(self):
         try:

@@ -17,8 +17,8 @@ RAW = CodecOptions(document_class=RawBSONDocument)
 NOT_FOUND, EXISTS, UUID_MISMATCH, DUPLICATE = 26, 48, 361, 11000
 # a writer that makes the collection again and again is met this often; then it is stronger than we are
 _ATTEMPTS = 20
-# a rename waits for the database's lock behind whatever holds it
-STEP_SECONDS = 60
+# a rename waits for the database's lock behind whatever holds it; longer than the lease would be in vain
+STEP_SECONDS = 25
 _BATCH = 500
 
 

@@ -125,17 +125,19 @@ def _create(steps, name, options):
 
 
 def _copy(steps, source, target):
-    """Copy raw buckets and indexes: what is inserted again as measurements gets other buckets."""
+    """Copy indexes and raw buckets: what is inserted again as measurements gets other buckets."""
+    indexes = [dict(index) for index in steps.database[source].list_indexes()]
+    present = {pack(index["key"]) for index in steps.database[target].list_indexes()}
+    missing = [index for index in indexes if pack(index["key"]) not in present]
+    if missing:
+        # on an empty collection a build costs nothing
+        steps.lease.check()
+        steps.database.command({"createIndexes": target, "indexes": missing})
     buckets = steps.database.get_collection(BUCKETS + target, write_concern=DURABLE)
     for batch in raw_batches(steps.database[BUCKETS + source]):
         steps.lease.check()
         copy_into(buckets, split(batch))
     steps.hook(f"copy {target}")
-    present = {pack(dict(index["key"])) for index in steps.database[target].list_indexes()}
-    for index in steps.database[source].list_indexes():
-        if pack(dict(index["key"])) not in present:
-            steps.lease.check()
-            steps.database.command({"createIndexes": target, "indexes": [dict(index)]})
 
 
 def _empty(database, name):
