@@ -26,7 +26,8 @@ class Fault:
     """What happens to requests that ``match`` (a regular expression on "METHOD /path"), ``times`` times or for ever.
 
     Byte numbers count from the beginning of the answer's body, ``flip_at`` from the beginning of the object. ``before``
-    runs before the request is forwarded; ``status`` answers without forwarding.
+    runs before the request is forwarded; ``status`` answers without forwarding. A fault at a byte that an answer does
+    not have is not spent on it.
     """
 
     match: str = "GET "
@@ -162,6 +163,9 @@ class S3Proxy:
         self, client: socket.socket, server: socket.socket, rest: bytes, length: int, request: Request, fault: Fault
     ) -> bool:
         stops = [n for n in (fault.stall_at, fault.reset_at, fault.end_at) if n is not None]
+        if stops and min(stops) > length and fault.times is not None:
+            with self._lock:
+                fault.times += 1
         stop = min([length, *stops])
         most = max(1, fault.bytes_per_second // 10) if fault.bytes_per_second else CHUNK
         while request.sent < stop:

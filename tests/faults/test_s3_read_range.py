@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible.module_utils.mendbook import s3, s3_stream
+from ansible.module_utils.mendbook import s3, s3_part
 from ansible.module_utils.mendbook.dump import open_dump
 from ansible.module_utils.mendbook.errors import MendError
 from s3_proxy import Fault
@@ -112,7 +112,7 @@ def test_a_stall_is_noticed_and_resumed(store, data, monkeypatch):
 
 
 def test_a_trickle_is_a_stall_and_is_cut(store, data, monkeypatch):
-    monkeypatch.setattr(s3_stream, "STALL_SECONDS", 2)
+    monkeypatch.setattr(s3_part, "STALL_SECONDS", 2)
     source = store.source()
     store.proxy.faults = [Fault(GET, times=1, bytes_per_second=300)]
     assert source.read_range(0, 300_000) == data[:300_000]

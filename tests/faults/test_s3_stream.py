@@ -73,7 +73,7 @@ def test_leaving_early_ends_the_threads_at_once(store, data):
     chunks = iter(source)
     store.proxy.faults = [Fault(GET, times=1), Fault(GET, stall_at=2000)]
     next(chunks)
-    time.sleep(0.3)
+    store.wait_for(lambda: [r.sent for r in store.proxy.requests if r.method == "GET"].count(2000) == 2)
     began = time.monotonic()
     chunks.close()
     assert time.monotonic() - began < 1.5
