@@ -8,6 +8,7 @@ from uuid import uuid4
 from bson.binary import Binary
 from pymongo.errors import OperationFailure
 
+from .errors import Refused
 from .mongo_catalog import BUCKETS
 
 # of a restore with swap and read-back; renames within a database need either their own action or these
@@ -53,6 +54,13 @@ def missing_privileges(deployment, database_name, timeseries=False):
             continue
         missing.append(_words(action, resource, user, timeseries))
     return missing
+
+
+def refuse_blind(missing):
+    """Raise `Refused` when the user may not even look at what would be changed: then no plan can be made."""
+    for one in missing:
+        if one["privilege"] in ("find", *_CATALOG):
+            raise Refused(one["msg"], rule="privileges", details={"missing": missing})
 
 
 def allows(privileges, action, database, collection):

@@ -18,7 +18,7 @@ from .mongo_catalog import catalog, refuse_our_prefix
 from .mongo_leftovers import clear, discard, expired
 from .mongo_load import load
 from .mongo_marker import interrupted
-from .mongo_privileges import missing_privileges
+from .mongo_privileges import missing_privileges, refuse_blind
 from .mongo_restore_plan import ACCESS, Observed, extra, restore_plan
 from .mongo_restore_selection import select, source_database
 from .mongo_restore_source import data_bytes, open_backup
@@ -71,9 +71,11 @@ class Restore:
             dump.collections, name, params["collections"], params["exclude"], params["rename"], database.name
         )
         check_access(dump, name, database.name, params)
-        seen = catalog(database)
         refuse_our_prefix([item.target for item in items])
         series = any(item.type == "timeseries" for item in items)
+        missing = missing_privileges(deployment, database.name, timeseries=series)
+        refuse_blind(missing)
+        seen = catalog(database)
         marker = interrupted(database)
         writing, unknown = writers(deployment, database)
         observed = Observed(
@@ -89,7 +91,7 @@ class Restore:
             live=live_facts(deployment, database, seen),
             expected=source.expected(name),
             unfit=refusals(deployment, timeseries=series),
-            missing=missing_privileges(deployment, database.name, timeseries=series),
+            missing=missing,
             writers=writing,
             writers_unknown=unknown,
             space=free_space(deployment, database.name),
