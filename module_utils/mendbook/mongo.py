@@ -216,7 +216,8 @@ def _client_options(params, run):
     return {
         **{name: value for name, value in named.items() if value is not None},
         "appname": f"{APP_NAME} {run}" if run else APP_NAME,
-        "connectTimeoutMS": int(seconds * 1000),
+        # a little less than the whole, so that the reason is known before the time is over
+        "connectTimeoutMS": int(seconds * 800),
         "serverSelectionTimeoutMS": _SELECTION_SECONDS * 1000,
         "retryWrites": True,
         "retryReads": True,

@@ -85,7 +85,7 @@ _NETWORK = (
     ),
     (
         "mongo_timeout",
-        r"timed out|timeout|exceeded time limit|MaxTimeMSExpired",
+        r"timed out|timeout|No servers found yet|exceeded time limit|MaxTimeMSExpired",
         "no answer in time: check that the server is up and not overloaded, or raise the timeout "
         "(connect_timeout_seconds, operation_timeout_seconds)",
     ),

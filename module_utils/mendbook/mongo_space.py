@@ -11,22 +11,27 @@ def free_space(deployment, database_name):
 
     The bytes are ``None`` when they cannot be known, and ``msg`` says why; other members are never known from here.
     """
-    try:
-        stats = deployment.command("dbStats", database=database_name)
-    except OperationFailure as error:
-        if error.code != 13:
-            raise
+    allowed = False
+    # a database that does not exist yet has no figures; admin always exists
+    for name in (database_name, "admin"):
+        try:
+            stats = deployment.command("dbStats", database=name)
+        except OperationFailure as error:
+            if error.code != 13:
+                raise
+            continue
+        allowed = True
+        if stats.get("fsTotalSize"):
+            total, used = int(stats["fsTotalSize"]), int(stats["fsUsedSize"])
+            msg = f"{total - used} of {total} bytes are free on {deployment.address}"
+            return {"free_bytes": total - used, "total_bytes": total, "msg": msg}
+    if allowed:
         return _unknown(
-            "free space is unknown: the user may not run dbStats (readWrite or dbAdmin at the database allows it)"
+            "free space is unknown: the server does not tell (a database that does not exist yet, or Atlas)"
         )
-    if not stats.get("fsTotalSize"):
-        return _unknown("free space is unknown: this server does not tell")
-    total, used = int(stats["fsTotalSize"]), int(stats["fsUsedSize"])
-    return {
-        "free_bytes": total - used,
-        "total_bytes": total,
-        "msg": f"{total - used} of {total} bytes are free on {deployment.address}",
-    }
+    return _unknown(
+        "free space is unknown: the user may not run dbStats (readWrite or dbAdmin at the database allows it)"
+    )
 
 
 def _unknown(msg):
