@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, unquote_plus
 
 CONNECTION_SPEC = {
@@ -21,6 +22,7 @@ CONNECTION_SPEC = {
 }
 
 SCHEMES = ("mongodb://", "mongodb+srv://")
+_OPTION = re.compile(r"[A-Za-z]\w*=")
 _SECRET_URI_OPTIONS = ("tlscertificatekeyfilepassword", "authmechanismproperties")
 
 
@@ -62,6 +64,10 @@ def _parts(uri):
     if not scheme:
         return "", "", "", ""
     rest, _, query = uri[len(scheme) :].partition("?")
+    if "@" in query and "@" not in rest and not _OPTION.match(query):
+        # an unescaped question mark in the password
+        start, _, query = query.rpartition("@")[2].partition("?")
+        rest = uri[len(scheme) :][: uri[len(scheme) :].rindex("@") + 1] + start
     # an unescaped slash in the password: what stands before the last "@" is a secret, whatever else it is
     userinfo, at, hosts = rest.rpartition("@")
     authority, _, path = hosts.partition("/")
