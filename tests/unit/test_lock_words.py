@@ -9,7 +9,7 @@ import pytest
 from ansible.module_utils.mendbook import lock
 from ansible.module_utils.mendbook.errors import Unknown
 
-NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
+NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 ENTRY = {
     "_id": 3,
     "owner": "r1/x",
