@@ -21,6 +21,8 @@ _LAUNCHER = Path(__file__).resolve().parent / "launch" / "ansible-playbook"
 _KILLED = 254
 # A socket's path must be shorter than 108 bytes.
 _LONGEST_FOLDER = 95
+# ansible-core 2.21 puts a socket of its own two folders below TMPDIR.
+_LONGEST_TMPDIR = 70
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def play(
     local = folder / "tmp"
     local.mkdir(mode=0o700)
     names = {"ANSIBLE_LOCAL_TEMP": str(local), "MENDBOOK_PARENT": str(os.getpid()), **own}
+    if len(tempfile.gettempdir()) > _LONGEST_TMPDIR:
+        names["TMPDIR"] = str(local)
     config.env = environment.for_run(config.env, order.content, names)
     failures: list[Exception] = []
 

@@ -163,7 +163,15 @@ def _steps(end: str, data: Mapping[str, Any]) -> list[Step]:
     items = [item for item in _list(result.get("results")) if isinstance(item, dict)]
     if not items or "plan" in result or end == "unreachable":
         return [whole]
-    return [replace(whole, end="failed" if item.get("failed") else "ok", result=item) for item in items]
+    steps = [replace(whole, end="failed" if _is_failed(item) else "ok", result=item) for item in items]
+    # never let a failure disappear because none of the items admits it
+    lost = end == "failed" and not any(step.end == "failed" for step in steps)
+    return [*steps, whole] if lost else steps
+
+
+def _is_failed(item: Mapping[str, Any]) -> bool:
+    """ansible-core 2.21 leaves ``failed`` out of the items of a loop; only a failure has ``mend`` or an exception."""
+    return bool(item.get("failed") or item.get("mend") or item.get("exception"))
 
 
 def _word(step: Step, code: int, check: bool) -> str:

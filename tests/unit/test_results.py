@@ -86,6 +86,16 @@ def test_the_worst_item_of_a_loop_speaks():
     assert (result.exit_code, result.msg) == (3, "1")
 
 
+def test_items_without_the_word_failed_are_judged_by_what_they_say():
+    # as ansible-core 2.21 gives them
+    items = [{"changed": True, "plan": PLAN}, {"msg": "because", "mend": {"reason": "locked"}}]
+    assert host(failed(None, mend=None, results=items), failures=["a"]).exit_code == 75
+
+
+def test_a_loop_that_failed_without_a_failed_item_is_failed():
+    assert host(failed(None, mend=None, results=[{"changed": False}]), failures=["a"]).exit_code == 2
+
+
 def test_an_unreachable_host_is_4():
     result = host(event("runner_on_unreachable", msg="no route"), dark=["a"])
     assert (result.exit_code, result.word, result.msg) == (4, "unreachable", "no route")
