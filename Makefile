@@ -39,7 +39,7 @@ check-modules: dev-environment
 	@$(if $(MODULES),ANSIBLE_CONFIG=ansible.cfg $(BIN)/ansible-doc --type module $(MODULES) >/dev/null)
 
 check-contract: dev-environment
-	@$(PYTEST) tests/contract $(ARGS)
+	@eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests/contract $(ARGS)
 
 format: dev-environment  ## format the code and sort its imports
 	@$(BIN)/ruff check --quiet --select I --fix . && $(BIN)/ruff format --quiet .
