@@ -19,6 +19,7 @@ import pymongo
 import pytest
 from ansible.module_utils.mendbook import mongo, mongo_leftovers, mongo_restore, s3, s3_stream
 from ansible.module_utils.mendbook.dump_sums import DocumentSum
+from ansible.module_utils.mendbook.lock import MongoLease
 from s3_proxy import Fault
 
 import dump_writer
@@ -527,11 +528,12 @@ def test_a_disk_that_fills_up_leaves_the_live_data(server, small_disk, backup, m
     restore_lab.quick_writers(monkeypatch)
     # mongod ends itself when its disk is full; how long the driver waits for another primary is not what is tested
     monkeypatch.setattr(mongo, "_SELECTION_SECONDS", 1)
+    monkeypatch.setattr(mongo_restore, "MongoLease", partial(MongoLease, seconds=6))
     service = OnSmallDisk(name="small")
     service.disk = small_disk
     server.add(service)
     try:
-        with pymongo.MongoClient(service.uri) as client:
+        with pymongo.MongoClient(service.uri, serverSelectionTimeoutMS=1000) as client:
             lab = Lab(service.uri, client, "estore")
             live_data(lab.database)
             before = lab.picture()
