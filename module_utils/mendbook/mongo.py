@@ -185,6 +185,11 @@ def me():
 
 def _check_options(params):
     uri = params.get("uri") or ""
+    if not uri:
+        raise MendError(
+            "uri is empty: set mongo_uri in the inventory, for example to env:MONGO_URI, or the role's own variable",
+            rule="mongo_uri",
+        )
     if not uri.startswith(SCHEMES) or "@@" in uri:
         raise MendError(
             "uri: must begin with mongodb:// or mongodb+srv://, for example mongodb://db1:27017/estore",

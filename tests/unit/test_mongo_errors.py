@@ -67,3 +67,10 @@ def test_only_errors_of_the_driver_are_translated():
         raise KeyError("ours")
     with pytest.raises(MendError, match="while looking"), translated({"uri": "mongodb://db"}, "looking"):
         raise driver.AutoReconnect("connection closed")
+
+
+def test_no_uri_says_which_variable_to_set():
+    from ansible.module_utils.mendbook.mongo import connect
+
+    with pytest.raises(MendError, match="set mongo_uri in the inventory"), connect({"uri": ""}):
+        pass
