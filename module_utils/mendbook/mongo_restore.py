@@ -6,6 +6,9 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 from contextlib import contextmanager
+from functools import partial
+
+from pymongo import errors as driver
 
 from . import mongo_options
 from .change import done
@@ -25,10 +28,12 @@ from .mongo_restore_source import data_bytes, open_backup
 from .mongo_restore_state import already_restored, live_facts, marker_backup, read_back
 from .mongo_space import free_space
 from .mongo_swap import Swap
-from .mongo_writers import writers
+from .mongo_writers import counters, writers
 from .progress import Progress
 
 Client = namedtuple("Client", "deployment database source")
+# A load takes hours: who begins to write at its start should not be told at its end.
+_LOOK_SECONDS = 10
 
 
 class Restore:
@@ -40,6 +45,8 @@ class Restore:
         self.warnings = []
         self._seen = None
         self._lease = None
+        self._counters = None
+        self._next_look = 0
         self._loaded = {}
         self._access = None
 
@@ -76,8 +83,8 @@ class Restore:
         missing = missing_privileges(deployment, database.name, timeseries=series)
         refuse_blind(missing)
         seen = catalog(database)
+        self._counters = counters(deployment, database)
         marker = interrupted(database)
-        writing, unknown = writers(deployment, database)
         observed = Observed(
             target={
                 "kind": "mongodb",
@@ -92,14 +99,15 @@ class Restore:
             expected=source.expected(name),
             unfit=refusals(deployment, timeseries=series),
             missing=missing,
-            writers=writing,
-            writers_unknown=unknown,
             space=free_space(deployment, database.name),
             holder=None if self._lease else holder(database),
             marker=_marker_facts(marker, source, items, params),
             expired=expired(database),
             restored=False,
         )
+        # a plan looks for a second; a run that acts goes on looking until its swap, and waits for nothing
+        waiting = {"seconds": 0} if self._lease else {}
+        observed.writers, observed.writers_unknown = writers(deployment, database, since=self._counters, **waiting)
         observed.restored = not marker and already_restored(deployment, database, seen, source, items, params)
         self._seen = observed
         return observed
@@ -118,6 +126,9 @@ class Restore:
                 swap.recover(finish=True, progress=progress)
             else:
                 clear(database, self._lease, progress)
+                if seen.marker:
+                    # an interrupted swap was taken back, which is no writer
+                    self._counters = counters(client.deployment, database)
                 client.source.prove_bytes()
                 swap = self._load_and_swap(client, progress)
             self._note_strays(swap)
@@ -156,14 +167,15 @@ class Restore:
                 workers=params["workers"],
                 proof=params["proof"],
                 progress=progress.update,
-                cancelled=self._still_ours,
+                cancelled=partial(self._must_stop, client),
             )
             self._access.pick()
             loaded = {key: loaded[key] for key in sides}
             self._measure(loaded, dump, time.monotonic() - began)
             self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
             self._compare_with_manifest(loaded)
-            self._refuse_late(client)
+            self._refuse_oplog(dump)
+            self._refuse_writers(client)
             self._refuse_lost_writes(client, swap, tenure)
             swap.prepare(
                 [items[key].target for key in loaded],
@@ -182,7 +194,8 @@ class Restore:
         self.figures["swap_seconds"] = round(time.monotonic() - began, 3)
         return swap
 
-    def _still_ours(self):
+    def _must_stop(self, client):
+        """Asked several times a second while the backup is loaded: False, or an error that ends the load."""
         try:
             self._lease.check()
         except Unknown as error:
@@ -193,6 +206,12 @@ class Restore:
                 rule=error.rule,
                 details=error.details,
             ) from error
+        if time.monotonic() > self._next_look and not self.params["allow_writers"]:
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+            try:
+                self._refuse_writers(client)
+            except driver.PyMongoError:
+                pass  # the load itself knows how to wait for a server that is gone, and the last look counts
         return False
 
     def _refuse_lost_writes(self, client, swap, tenure):
@@ -229,26 +248,29 @@ class Restore:
                         rule="manifest",
                     )
 
-    def _refuse_late(self, client):
-        """What only the whole backup, or the time that it took, could show."""
-        dump, params = client.source.dump, self.params
-        if dump.has_oplog and not params["ignore_oplog"]:
+    def _refuse_oplog(self, dump):
+        """An archive shows its oplog only at its end."""
+        if dump.has_oplog and not self.params["ignore_oplog"]:
             raise Refused(
                 f"the backup was made with --oplog and holds {dump.oplog_entries} entries, which are not replayed: "
                 "each collection is whole, but they are not all of one moment; restore it all the same with "
                 "-e mongo_restore_ignore_oplog=true",
                 rule="oplog",
             )
-        writing, _unknown = writers(client.deployment, client.database)
-        if writing:
-            names = ", ".join(writer["namespace"] for writer in writing)
-            if not params["allow_writers"]:
-                raise Refused(
-                    f"the database has been written since the plan was made ({names}): stop the writers, or "
-                    "-e mongo_restore_allow_writers=true",
-                    rule="writers",
-                )
-            self.warnings.append(f"written while the backup was loaded, kept in the old data only: {names}")
+
+    def _refuse_writers(self, client):
+        """Nothing may be written from the observation to the swap: it would stay in the old data only."""
+        writing, _unknown = writers(client.deployment, client.database, seconds=0, since=self._counters)
+        if not writing:
+            return
+        names = ", ".join(f"{writer['namespace']}, {writer['writes']} writes" for writer in writing)
+        if not self.params["allow_writers"]:
+            raise Refused(
+                f"the database has been written since this run began ({names}): stop the writers, or "
+                "-e mongo_restore_allow_writers=true",
+                rule="writers",
+            )
+        self.warnings.append(f"written while the backup was loaded, kept in the old data only: {names}")
 
     def _note_strays(self, swap):
         for stray in swap.strays:

@@ -4,51 +4,81 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from pymongo.errors import OperationFailure
 
 from .mongo import APP_NAME
-from .mongo_catalog import BUCKETS, catalog
+from .mongo_catalog import catalog
 
 _GONE, _NOT_ALLOWED, _NO_STATS_OF_VIEWS = 26, 13, 166
 _WRITING = ("insert", "update", "remove", "command")
 
 
-def writers(deployment, database, seconds=1.0):
-    """Return ``(writers, unknown)``: the collections written within ``seconds``, and what could not be found out.
+class Counters(NamedTuple):
+    """How often each collection was written, as the server counted it up to the moment ``at`` (monotonic seconds).
 
-    Each writer is ``{"namespace", "writes", "writes_per_second", "who": [text]}``. The server counts writes per
-    collection (``latencyStats``), which every user who can restore may read. ``who`` needs clusterMonitor: without it
-    the lists are empty and ``unknown`` says so in words, otherwise it is ``None``.
+    Writes in transactions count, too; what the TTL monitor deletes does not. The server forgets when it is restarted.
     """
-    names = [
-        BUCKETS + name if entry.type == "timeseries" else name
-        for name, entry in catalog(database).live().items()
-        if entry.type != "view"
-    ]
-    before, unreadable = _written(deployment, database, names)
-    began = time.monotonic()
-    time.sleep(seconds)
-    after, _ = _written(deployment, database, names)
-    took = time.monotonic() - began
+
+    at: float
+    tenure: list  # of the primary that counted
+    writes: dict  # name -> (UUID of the collection, number)
+    unreadable: list  # names whose counters the user may not read
+
+
+def counters(deployment, database):
+    """Read the Counters of every collection of the user's own."""
+    at, tenure, writes, unreadable = time.monotonic(), deployment.tenure(), {}, []
+    for name, entry in catalog(database).live().items():
+        if entry.type == "view":
+            continue
+        try:
+            with deployment.deadline():
+                # those of a time-series stand under its own name: its buckets are written behind the counters
+                stats = next(database[name].aggregate([{"$collStats": {"latencyStats": {}}}]), None)
+        except OperationFailure as error:
+            if error.code not in (_GONE, _NOT_ALLOWED, _NO_STATS_OF_VIEWS):
+                raise
+            if error.code == _NOT_ALLOWED:
+                unreadable.append(name)
+            continue
+        if stats:
+            writes[name] = entry.uuid, stats["latencyStats"]["writes"]["ops"]
+    return Counters(at, tenure, writes, unreadable)
+
+
+def writers(deployment, database, seconds=1.0, since=None):
+    """Return ``(writers, unknown)``: the collections written since ``since``, and what could not be found out.
+
+    ``since`` are Counters read before, without them it is now; the second look comes when ``seconds`` have passed.
+    Each writer is ``{"namespace", "writes", "writes_per_second", "who": [text]}``. Every user who can restore may read
+    the counters. ``who`` needs clusterMonitor: without it the lists are empty and ``unknown`` says so in words,
+    otherwise it is ``None``.
+    """
+    before = since or counters(deployment, database)
+    time.sleep(max(0.0, before.at + seconds - time.monotonic()))
+    after = counters(deployment, database)
+    if after.tenure != before.tenure:
+        # another server counts now, or the same one from zero
+        return writers(deployment, database)
     found = []
-    for name in names:
-        writes = after.get(name, 0) - before.get(name, 0)
+    for name, (uuid, total) in after.writes.items():
+        known, number = before.writes.get(name, (None, 0))
+        # a collection that was dropped and made again is counted from zero
+        writes = total - number if uuid == known else total
         if writes > 0:
+            rate = round(writes / max(after.at - before.at, 0.001), 1)
             found.append(
-                {
-                    "namespace": f"{database.name}.{name[len(BUCKETS) :] if name.startswith(BUCKETS) else name}",
-                    "writes": writes,
-                    "writes_per_second": round(writes / took, 1),
-                    "who": [],
-                }
+                {"namespace": f"{database.name}.{name}", "writes": writes, "writes_per_second": rate, "who": []}
             )
-    who, not_allowed = clients(deployment, database.name) if found else ([], None)
+    who, unknown = clients(deployment, database.name) if found else ([], None)
     for writer in found:
         writer["who"] = who
-    if unreadable:
-        not_allowed = f"whether {', '.join(unreadable[:3])} is written is unknown: the user may not run collStats there"
-    return found, not_allowed
+    if after.unreadable:
+        names = ", ".join(after.unreadable[:3])
+        unknown = f"whether {names} is written is unknown: the user may not run collStats there"
+    return found, unknown
 
 
 def clients(deployment, database_name):
@@ -84,21 +114,3 @@ def named(operations, database_name):
         writing = here and operation.get("op") in _WRITING
         ranked[text] = max(ranked.get(text, 0), 2 * writing + here)
     return sorted(ranked, key=lambda text: (-ranked[text], text))
-
-
-def _written(deployment, database, names):
-    """Return the counters of writes by name, and the names whose counters may not be read."""
-    counters, unreadable = {}, []
-    for name in names:
-        try:
-            with deployment.deadline():
-                stats = next(database[name].aggregate([{"$collStats": {"latencyStats": {}}}]), None)
-        except OperationFailure as error:
-            if error.code not in (_GONE, _NOT_ALLOWED, _NO_STATS_OF_VIEWS):
-                raise
-            if error.code == _NOT_ALLOWED:
-                unreadable.append(name)
-            continue
-        if stats:
-            counters[name] = stats["latencyStats"]["writes"]["ops"]
-    return counters, unreadable

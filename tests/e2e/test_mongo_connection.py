@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
@@ -13,7 +14,7 @@ from ansible.module_utils.mendbook.errors import MendError, Refused
 from ansible.module_utils.mendbook.mongo import connect, refusals, refuse_unfit
 from ansible.module_utils.mendbook.mongo_privileges import missing_privileges
 from ansible.module_utils.mendbook.mongo_space import free_space
-from ansible.module_utils.mendbook.mongo_writers import writers
+from ansible.module_utils.mendbook.mongo_writers import counters, writers
 
 from mendbook.sandbox.services.mongo import Service
 
@@ -257,3 +258,35 @@ def test_writers_are_measured_by_anybody_and_named_with_cluster_monitor(sandbox,
     with connect(params(mongo["uri"])) as deployment:
         assert writers(deployment, deployment.client["written"], seconds=0.2) == ([], None)
     mongo_client.drop_database("written")
+
+
+def test_writes_of_every_kind_since_the_counters_were_read_are_found(mongo, mongo_client, database):
+    database.create_collection("measured", timeseries={"timeField": "at"})
+    database.create_collection("log", capped=True, size=4096)
+    for name in ("quiet", "gone", "bought", "fresh"):
+        database[name].insert_one({"_id": 1})
+    database.drop_collection("fresh")
+    with connect(params(mongo["uri"])) as deployment:
+        before = counters(deployment, deployment.client[database.name])
+        database["measured"].insert_one({"at": datetime.now(UTC)})
+        database["log"].insert_one({})
+        database.drop_collection("gone")
+        database["gone"].insert_one({"_id": 2})
+        database["fresh"].insert_one({"_id": 3})
+        with mongo_client.start_session() as session, session.start_transaction():
+            database["bought"].update_one({"_id": 1}, {"$set": {"paid": True}}, session=session)
+        list(database["quiet"].find())
+        database["quiet"].create_index("name")
+        found, _unknown = writers(deployment, deployment.client[database.name], seconds=0, since=before)
+    written = {one["namespace"].split(".")[1]: one["writes"] for one in found}
+    assert written == {"measured": 1, "log": 1, "gone": 1, "fresh": 1, "bought": 1}
+
+
+def test_counters_of_another_tenure_are_not_compared(mongo, database):
+    database["orders"].insert_one({})
+    with connect(params(mongo["uri"])) as deployment:
+        target = deployment.client[database.name]
+        before = counters(deployment, target)._replace(tenure=["another server"], writes={})
+        began = time.monotonic()
+        assert writers(deployment, target, seconds=0, since=before)[0] == []
+    assert time.monotonic() - began >= 1, "it has to look for a second itself"

@@ -298,30 +298,40 @@ def test_clients_that_write_are_refused_and_named(lab, backup, monkeypatch):
     assert any("kept in the old data only" in str(warning) for warning in allowed["warnings"])
 
 
-def test_a_client_that_starts_to_write_while_the_backup_is_loaded_is_refused(lab, backup, monkeypatch):
+@pytest.mark.parametrize("when", ["before the load", "after the load"])
+def test_one_write_at_any_time_until_the_swap_is_refused(lab, backup, monkeypatch, when):
     load = mongo_restore.load
 
-    def load_while_others_write(*args: Any, **kwargs: Any) -> Any:
-        loaded = load(*args, **kwargs)
-        writer = lab.database["orders"].update_one
-        looks = mongo_restore.writers
+    def load_beside_a_client(*args: Any, **kwargs: Any) -> Any:
+        loaded = load(*args, **kwargs) if when == "after the load" else None
+        lab.database["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
+        return loaded or load(*args, **kwargs)
 
-        def writers(*args: Any, **kwargs: Any) -> Any:
-            timer = threading.Timer(0.05, writer, ({"_id": 1}, {"$inc": {"n": 1}}))
-            timer.start()
-            try:
-                return looks(*args, seconds=0.4)
-            finally:
-                timer.join()
-
-        monkeypatch.setattr(mongo_restore, "writers", writers)
-        return loaded
-
-    monkeypatch.setattr(mongo_restore, "load", load_while_others_write)
+    monkeypatch.setattr(mongo_restore, "load", load_beside_a_client)
     result = lab.restore(path=backup)
     assert (result["rc"], result["state"], result["mend"]["rule"]) == (1, "refused", "writers")
+    assert f"{lab.database.name}.orders, 1 writes" in result["msg"]
     assert lab.documents("orders")[1] == {"_id": 1, "value": "live", "n": 1}
     assert lab.leftovers() == [] and not lab.locked()
+
+
+def test_a_long_load_is_ended_soon_after_a_client_begins_to_write(lab, backup, monkeypatch):
+    load = mongo_restore.load
+    asked = []
+
+    def load_that_never_ends(*_args: Any, cancelled: Any, **_kwargs: Any) -> Any:
+        lab.database["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
+        while len(asked) < 200:
+            asked.append(cancelled())
+            time.sleep(0.01)
+
+    monkeypatch.setattr(mongo_restore, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(mongo_restore, "load", load_that_never_ends)
+    result = lab.restore(path=backup)
+    assert (result["state"], result["mend"]["rule"]) == ("refused", "writers")
+    assert len(asked) < 50
+    monkeypatch.setattr(mongo_restore, "load", load)
+    assert lab.restore(path=backup)["state"] == "done"
 
 
 # -- what is selected
