@@ -14,11 +14,11 @@ from bson import Binary, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import errors as driver
 
-from .dump_sums import DocumentSum
 from .errors import MendError
 from .mongo_catalog import BUCKETS, CODEC, catalog
 from .mongo_compare import extended
 from .mongo_expect import quoted
+from .mongo_raw import sum_collection
 
 # A record may be dated this far ahead of us before it counts as one from the future.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -87,23 +87,14 @@ class Reader:
 
     def fold(self, database, data_name, uuid, session=None):
         """The DocumentSum of one collection; MendError (rule "changed") when ``uuid`` is no longer at ``data_name``."""
-        total = DocumentSum()
+        if isinstance(uuid, UUID):
+            uuid = Binary.from_uuid(uuid)
         try:
-            if isinstance(uuid, UUID):
-                uuid = Binary.from_uuid(uuid)
-            # an aggregate without stages is the find that takes a collectionUUID and hands over whole batches
-            batches = database[data_name].aggregate_raw_batches(
-                [], session=session, collectionUUID=uuid, batchSize=100_000, comment="mendbook verify"
-            )
-            with batches:
-                for batch in batches:
-                    count = total.add(batch)
-                    self._account(count, len(batch))
+            return sum_collection(database, data_name, uuid, on_reply=self._account, session=session)
         except driver.OperationFailure as error:
             if error.code in _GONE:
                 raise _changed(data_name) from None
             raise
-        return total
 
     def fold_all(self, database, wanted):
         """``{name: DocumentSum}`` for ``wanted`` = ``{name: (data name, uuid)}``; the first error stops all of them."""

@@ -93,7 +93,9 @@ def _read(database, side, expected, on_documents):
     average = expected.bytes // max(1, expected.count)
     for pause in (*_RETRY_PAUSES_SECONDS, None):
         try:
-            return sum_collection(database, side.data, side.uuid, average, on_documents)
+            return sum_collection(
+                database, side.data, side.uuid, average, lambda documents, _size: on_documents(documents)
+            )
         except driver.ConnectionFailure:
             if pause is None:
                 raise

@@ -7,6 +7,7 @@ pymongo's find_raw_batches makes one object per document on the way, which costs
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from struct import Struct
 
 from bson import Int64
@@ -25,34 +26,38 @@ _MASK = MODULUS - 1
 _length_at = Struct("<i").unpack_from
 
 
-def sum_collection(database, name, uuid=None, document_bytes=1024, on_documents=None):
+def sum_collection(database, name, uuid=None, document_bytes=1024, on_reply=None, session=None):
     """The DocumentSum of everything in collection ``name``, which must have the UUID ``uuid`` if one is given.
 
-    ``document_bytes`` is the expected size of a document and decides how many a reply may hold;
-    ``on_documents(number)`` is called after each reply. Raises pymongo's OperationFailure (361 when the UUID is
-    another one) and connection errors.
+    ``document_bytes`` is the expected size of a document and decides how many the first reply may hold; later ones go
+    by what came. ``on_reply(documents, bytes)`` is called after each reply. Raises pymongo's OperationFailure (361
+    when the UUID is another one) and connection errors.
     """
     total = DocumentSum()
-    size = max(1, min(100_000, _REPLY_BYTES // max(1, document_bytes)))
-    command = {"find": name, "batchSize": size, "readConcern": {"level": "local"}}
+    command = {"find": name, "batchSize": _batch_size(document_bytes), "readConcern": {"level": "local"}}
     if uuid is not None:
         command["collectionUUID"] = uuid
     cursor = 0
-    with database.client.start_session() as session:
+    with nullcontext(session) if session else database.client.start_session() as used:
         try:
             while True:
-                reply = database.command(command, codec_options=_CODEC, session=session)["cursor"].raw
+                reply = database.command(command, codec_options=_CODEC, session=used)["cursor"].raw
                 cursor, documents = _cursor(reply)
                 added, count = fold_array(documents)
                 total.add_folded(added, count, len(documents))
-                if on_documents:
-                    on_documents(count)
+                if on_reply:
+                    on_reply(count, len(documents))
                 if not cursor:
                     return total
+                size = _batch_size(total.bytes // total.count if total.count else document_bytes)
                 command = {"getMore": Int64(cursor), "collection": name, "batchSize": size}
         except BaseException:
-            _close(database, name, cursor, session)
+            _close(database, name, cursor, used)
             raise
+
+
+def _batch_size(document_bytes):
+    return max(1, min(100_000, _REPLY_BYTES // max(1, document_bytes)))
 
 
 def _cursor(reply):

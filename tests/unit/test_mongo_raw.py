@@ -64,7 +64,7 @@ class Server:
 def test_every_reply_is_added_until_the_cursor_ends():
     documents, seen = made(25), []
     server = Server((documents[:10], 77), (documents[10:20], 77), (documents[20:], 0))
-    total = sum_collection(server, "users", "the uuid", 100, seen.append)
+    total = sum_collection(server, "users", "the uuid", 100, lambda count, size: seen.append(count))
     assert (total.sum, total.count) == fold(b"".join(documents))
     assert seen == [10, 10, 5]
     find, more, last = server.commands
@@ -82,6 +82,20 @@ def test_replies_are_bounded_by_the_size_of_the_documents(document_bytes, size):
     server = Server(([], 0))
     sum_collection(server, "users", document_bytes=document_bytes)
     assert server.commands[0]["batchSize"] == size
+
+
+def test_later_replies_go_by_the_size_of_what_came():
+    server = Server((made(3, filler="x" * 100_000), 77), (made(2000, 3, ""), 77), ([], 0))
+    sum_collection(server, "users", document_bytes=10)
+    first, second, third = (command["batchSize"] for command in server.commands)
+    assert (first, second) == (100_000, 20)
+    assert 1000 < third < 20_000
+
+
+def test_the_session_that_is_given_is_the_one_that_is_used():
+    server = Server((made(1), 0))
+    server.start_session = None
+    assert sum_collection(server, "users", session="the session").count == 1
 
 
 @pytest.mark.parametrize("error", [driver.OperationFailure("other UUID", 361), driver.AutoReconnect("reset")])
