@@ -150,6 +150,16 @@ def test_a_flipped_bit_anywhere_ends_the_restore_before_anything_live(lab, backu
     record_fault("one flipped bit in a backup", rounds=rounds, held=f"{rounds} refused, live data unchanged")
 
 
+def test_a_bit_inside_of_a_value_is_found_by_the_archives_own_sum(lab, backup):
+    data = bytearray(archive_of("estore", {"orders": noisy(20)}))
+    # in the middle of random bytes: the document is as valid as before
+    data[data.rindex(b"filler") + 500] ^= 1
+    with unchanged(lab):
+        result = lab.restore(path=backup(bytes(data)))
+    assert (result["rc"], result["mend"]["rule"]) == (1, "archive")
+    assert "CRC-64" in result["msg"] and "estore.orders" in result["msg"]
+
+
 def test_a_document_changed_under_a_right_manifest_is_found_by_its_sha256(lab, backup):
     data = archive_of("estore", {"orders": numbered(3)})
     other = archive_of("estore", {"orders": numbered(3, "RESTORED")})
