@@ -67,8 +67,9 @@ def is_secret(name: str, value: Any, option: Option | None) -> bool:
     """Whether this value gives something away: by its role's word, by its name, or as a URI with a password."""
     if not isinstance(value, str) or isinstance(value, Vault) or not value or REFERENCE.match(value):
         return False
-    declared = option is not None and bool(option.spec.get("no_log"))
-    return declared or bool(_SECRET_NAME.search(name)) or bool(_SECRET_URI.match(value))
+    declared = option.spec.get("no_log") if option is not None else None
+    by_name = declared is None and bool(_SECRET_NAME.search(name))
+    return bool(declared) or by_name or bool(_SECRET_URI.match(value))
 
 
 def withdraw_secrets(values: dict[str, Any], procedure: Procedure) -> dict[str, str]:

@@ -164,6 +164,19 @@ def test_an_option_marked_no_log_is_a_secret():
     assert not variables.is_secret("anything", "env:X", Option("anything", "r", {"no_log": True}))
 
 
+def test_what_a_role_declares_open_is_no_secret_for_its_name_but_for_its_password():
+    option = Option("mongo_undo_token", "mongo_undo", {"no_log": False})
+    assert not variables.is_secret("mongo_undo_token", "6aeaf752", option)
+    assert variables.is_secret("mongo_undo_token", "mongodb://u:p@h/", option)
+    assert variables.is_secret("mongo_undo_token", "6aeaf752", Option("mongo_undo_token", "mongo_undo", {}))
+
+
+def test_the_token_that_a_plan_prints_can_be_typed():
+    assert from_words(content.procedure("undo_restore_mongo"), "mongo_undo_token=6aeaf752") == {
+        "mongo_undo_token": "6aeaf752"
+    }
+
+
 def test_every_string_is_written_so_that_ansible_never_renders_it(tmp_path):
     path = tmp_path / "v.json"
     variables.write({"a": "{{ x }}", "b": [1, "0123", None, True, 1.5], "c": {"d": "e"}, "f": Path("/g")}, path)
