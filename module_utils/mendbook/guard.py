@@ -88,4 +88,4 @@ def unknown_variables(role, declared, variables):
 def unknown_variables_text(role, unknown):
     """Return the refusal in words."""
     names = ", ".join(f"{name} (did you mean {meant}?)" if meant else name for name, meant in unknown)
-    return f"refused: the role {role} has no variable {names}; see ansible-doc -t role {role}"
+    return f"the role {role} has no variable {names}; see ansible-doc -t role {role}"

@@ -19,21 +19,24 @@ LINE_SECONDS = 10.0
 
 
 class Lines:
-    """For logs and pipes: each phase once when it begins, then every LINE_SECONDS."""
+    """For logs and pipes: each phase when it begins, every LINE_SECONDS when it has moved, and at its end."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._said: dict[str, tuple[str, float]] = {}
+        self._said: dict[tuple[str, str], tuple[str, float]] = {}
 
     def __call__(self, event: Event) -> None:
         text = _sentence(event)
         if text is not None:
             self._say(text)
         elif isinstance(event, Progressed):
-            phase, at = self._said.get(event.host, ("", 0.0))
-            if phase != event.phase or time.monotonic() - at >= LINE_SECONDS:
-                self._said[event.host] = (event.phase, time.monotonic())
-                self._say(f"{event.host}: {_amount(event)}")
+            # phases run side by side, so each has its own clock
+            key, amount, now = (event.host, event.phase), _amount(event), time.monotonic()
+            before, at = self._said.get(key, ("", 0.0))
+            ended = event.total is not None and event.done >= event.total
+            if amount != before and (not before or ended or now - at >= LINE_SECONDS):
+                self._said[key] = (amount, now)
+                self._say(f"{event.host}: {amount}")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -106,7 +109,9 @@ def _sentence(event: Event) -> str | None:
         expected = f", about {duration(takes)}" if takes is not None else ""
         return f"{event.host}: acting on {event.plan.target.id}, {len(event.plan.changes):,} changes{expected}"
     if isinstance(event, TaskEnded) and event.result.exit_code:
-        return f"{event.host}: {event.result.word}: {event.result.msg or event.task}"
+        msg = event.result.msg or event.task
+        word = "" if msg.startswith(f"{event.result.word}: ") else f"{event.result.word}: "
+        return f"{event.host}: {word}{msg}"
     if isinstance(event, Stopping):
         return f"stopping ({event.why}): waiting up to {event.grace_seconds:g} s for the run's processes to end"
     return None

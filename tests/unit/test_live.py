@@ -74,6 +74,20 @@ def test_a_terminal_gets_bars_and_is_left_as_it_was():
     assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l")
 
 
+def test_phases_side_by_side_are_not_said_again_and_again():
+    both = [event for done in (10, 20, 30) for event in (step(100), step(done, phase="proof"))]
+    assert lines(*both, step(100, phase="proof"), step(100)) == [
+        "db1: load 100 of 100 documents (100%)",
+        "db1: proof 10 of 100 documents (10%)",
+        "db1: proof 100 of 100 documents (100%)",
+    ]
+
+
+def test_a_message_that_begins_with_its_word_is_not_given_it_twice():
+    refused = HostResult("db1", "refused", 6, msg="refused: too old")
+    assert lines(TaskEnded("db1", "Restore", refused)) == ["db1: refused: too old"]
+
+
 @pytest.mark.parametrize("total", [None, 0.0])
 def test_an_unknown_total_is_no_division_by_zero(total):
     out = Terminal()
