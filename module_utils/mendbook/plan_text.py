@@ -30,13 +30,25 @@ def _escaped(char):
 
 
 def bytes_text(number):
-    """Return a size with the unit that a person would choose: 512 B, 12.0 MiB."""
+    """Return a size with the unit that a person would choose: 512 B, 12.3 MB."""
     size = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def seconds_text(number):
+    """Return a time as people say it, when it is too long to be read in seconds: 90, 2 h 1 min, 3 d 4 h."""
+    minutes = round(number / 60)
+    if number < 120:
+        return f"{number:g}"
+    if minutes < 60:
+        return f"{minutes} min"
+    return (
+        f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    )
 
 
 def amount_text(totals):
@@ -56,7 +68,10 @@ def change_line(change):
     line = "{} {}".format(change.get("op", " "), clean(change["object"]))
     if change.get("before") is not None or change.get("after") is not None:
         line += ": {} -> {}".format(_side(change.get("before")), _side(change.get("after")))
-    amount = amount_text(change)
+    # what is new replaces nothing: "0 items" would be read as the size of what comes
+    amount = (
+        "" if change.get("op") == "+" and not change.get("count") and not change.get("bytes") else amount_text(change)
+    )
     return line + (f"  ({amount})" if amount else "")
 
 
@@ -68,10 +83,33 @@ def _side(value):
 
 def _pairs(value):
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_pairs(part)}" for key, part in value.items() if part is not None)
+        return ", ".join(f"{key} {_quantity(key, part)}" for key, part in value.items() if part is not None)
     if isinstance(value, (list, tuple)):
         return ", ".join(_pairs(part) for part in value)
     return str(value)
+
+
+def _quantity(name, value):
+    """A value under a name that ends with its unit, as a person would say it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if str(name).endswith("_bytes"):
+            return bytes_text(value)
+        if str(name).endswith("_seconds"):
+            return seconds_text(value)
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    return _pairs(value)
+
+
+def _outlined(source):
+    """The source without the lists and tables inside it: they are in the plan, and hide what a person looks for."""
+    nested = (dict, list, tuple)
+    outline = {}
+    for name, value in source.items():
+        if isinstance(value, dict):
+            value = {key: part for key, part in value.items() if not isinstance(part, nested)}
+        if not isinstance(value, (list, tuple)) and value != {}:
+            outline[name] = value
+    return outline
 
 
 def diff_of(plan):
@@ -88,7 +126,7 @@ def plan_lines(plan, host, with_changes=True):
     target = plan["target"]
     rows = [("target", clean(target["id"]) + (f"  at {clean(target['address'])}" if target.get("address") else ""))]
     if plan.get("source"):
-        rows.append(("source", clean(_pairs(plan["source"]), 400)))
+        rows.append(("source", clean(_pairs(_outlined(plan["source"])), 400)))
     rows.append(("changes", _totals_text(plan)))
     if with_changes:
         rows += [("", change_line(change)) for change in plan["changes"][:SHOWN_CHANGES]]
@@ -98,7 +136,8 @@ def plan_lines(plan, host, with_changes=True):
         rows.append(("remains", clean(_pairs(plan["remains"]))))
     rows += [("cap", f"{clean(cap['name'])}: {cap['used']} of {cap['limit']}") for cap in plan["caps"]]
     if plan.get("expected_seconds") is not None:
-        rows.append(("takes", f"about {plan['expected_seconds']:.0f} s"))
+        takes = plan["expected_seconds"]
+        rows.append(("takes", f"about {takes:.0f} s" if takes < 120 else f"about {seconds_text(takes)}"))
     rows.append(("undo", _undo_text(plan["undo"])))
     rows += [("note", clean(note, 400)) for note in plan["notes"]]
     rows += [("refused", clean(refusal_text([entry]), 600)) for entry in plan["refusals"]]

@@ -35,14 +35,14 @@ def _headline(outcome: Outcome) -> str:
 
 def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bool) -> Iterator[str]:
     if host.msg:
-        yield from _entry("because" if host.exit_code else "says", host.msg)
+        yield from _entry("because" if host.exit_code else "says", host.msg.removeprefix(f"{host.word}: "))
     if host.rule:
         yield from _entry("rule", host.rule)
     for name, value in host.details.items():
         if name == "refusals":
             # the message says them already
             continue
-        yield from _entry("", f"{name}: {_value(name, value)}")
+        yield from _detail(name, value)
     if host.plan is not None:
         yield from _plan(host.plan, diff)
     for entry in host.done[:_SHOWN]:
@@ -63,10 +63,21 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
         yield from _entry("undo", _undo(host.plan.undo, host.host, inventory, outcome.check))
 
 
+def _detail(name: str, value: Any) -> Iterator[str]:
+    """What a failure knows; a table has a line for each of its rows."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, Mapping) for each in value):
+        yield from _entry("", f"{name}: {_value(name, value)}")
+        return
+    for each in value[:_SHOWN]:
+        yield from _entry("", f"{name}: {_value(name, each)}")
+    if len(value) > _SHOWN:
+        yield from _entry("", f"... and {len(value) - _SHOWN} more")
+
+
 def _plan(plan: Plan, diff: bool) -> Iterator[str]:
     yield from _entry("target", f"{plan.target.id} ({plan.target.kind})")
     if plan.source:
-        yield from _facts("backup", plan.source)
+        yield from _facts("source", _outlined(plan.source))
     yield from _entry("plan", _totals(plan.totals, plan.risk) if plan.changes else "nothing to change")
     shown = plan.changes if diff else plan.changes[:_SHOWN]
     for change in shown:
@@ -75,13 +86,25 @@ def _plan(plan: Plan, diff: bool) -> Iterator[str]:
         yield from _entry("", f"... and {len(plan.changes) - len(shown)} more (--diff shows them)")
     for cap in plan.caps:
         yield from _entry("cap", f"{cap.name}: {_number(cap.used)} of {_number(cap.limit)}")
-    if plan.expected_seconds is not None:
+    if plan.expected_seconds is not None and plan.changes:
         yield from _entry("takes", f"about {duration(plan.expected_seconds)}")
     for note in plan.notes:
         yield from _entry("note", note)
     for refusal in plan.refusals:
         way = f"; {refusal.override}" if refusal.override else ""
         yield from _entry("refuses", f"{refusal.rule}: {refusal.msg}{way}")
+
+
+def _outlined(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The source without the lists and tables inside it: they hide what a person looks for, and --json has them."""
+    nested = (Mapping, list, tuple)
+    outline: dict[str, Any] = {}
+    for name, value in source.items():
+        if isinstance(value, Mapping):
+            value = {key: part for key, part in value.items() if not isinstance(part, nested) and part is not None}
+        if not isinstance(value, (list, tuple)) and value != {}:
+            outline[name] = value
+    return outline
 
 
 def _totals(totals: Mapping[str, Any], risk: str) -> str:
@@ -92,7 +115,9 @@ def _totals(totals: Mapping[str, Any], risk: str) -> str:
         if totals.get(name) is not None
     ]
     parts += [
-        f"{name} {_value(name, value)}" for name, value in totals.items() if name not in said and value is not None
+        _value(name, value) if name == "bytes" else f"{name} {_value(name, value)}"
+        for name, value in totals.items()
+        if name not in said and value is not None
     ]
     return f"{', '.join(parts) or 'changes'} ({risk})"
 

@@ -4,7 +4,15 @@ import unicodedata
 
 import pytest
 from ansible.module_utils.mendbook.plan import cap, make_plan, refusal
-from ansible.module_utils.mendbook.plan_text import bytes_text, change_line, clean, diff_of, plan_lines, result_lines
+from ansible.module_utils.mendbook.plan_text import (
+    bytes_text,
+    change_line,
+    clean,
+    diff_of,
+    plan_lines,
+    result_lines,
+    seconds_text,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,8 +52,8 @@ def test_says_all_that_a_person_needs_to_decide():
         "PLAN mend_x on app1",
         "  target   rs0@db:27017/estore  at db:27017",
         "  source   key daily/b.gz, age_seconds 60",
-        "  changes  1 object, 2.0 KiB, destroys data",
-        "           ~ one: 1,200 -> 3  (2.0 KiB)",
+        "  changes  1 object, 2.0 kB, destroys data",
+        "           ~ one: 1,200 -> 3  (2.0 kB)",
         "  remains  collections 4",
         "  cap      share: 0.2 of 0.5",
         "  takes    about 12 s",
@@ -126,7 +134,42 @@ def test_a_huge_name_is_cut():
 
 
 @pytest.mark.parametrize(
-    "size, text", [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 40, "5.0 TiB"), (-2048, "-2.0 KiB")]
+    "size, text", [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5 * 10**12, "5.0 TB"), (-2048, "-2.0 kB")]
 )
 def test_sizes_have_the_unit_that_a_person_would_choose(size, text):
     assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0, "0"),
+        (2.174, "2.174"),
+        (119, "119"),
+        (120, "2 min"),
+        (7300, "2 h 2 min"),
+        (86400, "24 h 0 min"),
+        (4e5, "4 d 15 h"),
+    ],
+)
+def test_times_are_said_as_people_say_them_when_they_are_long(seconds, text):
+    assert seconds_text(seconds) == text
+
+
+def test_sizes_and_ages_have_units_and_what_is_long_is_left_to_the_plan():
+    source = {
+        "age_seconds": 7300,
+        "size_bytes": 7_614_386,
+        "documents": 64210,
+        "items": [["estore", "orders"]],
+        "backup": {"name": "s3://b/k", "sums": {"orders": [1, "x"]}, "identity": ["b", "k"]},
+    }
+    assert "  source   age_seconds 2 h 2 min, size_bytes 7.6 MB, documents 64,210, backup name s3://b/k" in plan_lines(
+        plan(source=source), "app1"
+    )
+
+
+def test_what_is_new_is_not_said_to_be_empty():
+    change = {"op": "+", "object": "orders", "before": None, "after": {"type": "collection"}, "count": 0, "bytes": 0}
+    assert change_line(change) == "+ orders: nothing -> type collection"
+    assert change_line(dict(change, op="~", before="x")).endswith("(0 items, 0 B)")

@@ -53,10 +53,10 @@ DONE = HostResult(
     [
         "restore_mongo: done in 12 s, run r1",
         "target     rs0@db1:27017/shop (replica_set)",
-        "backup     key: daily/shop.gz",
+        "source     key: daily/shop.gz",
         "size_bytes: 7.6 MB",
         "age_seconds: 2 h 1 min",
-        "plan       1 object, 12 entries, bytes 2.05 kB (destroys)",
+        "plan       1 object, 12 entries, 2.05 kB (destroys)",
         "~ orders  12, 2.05 kB",
         "note       views are created last",
         "done       ~ orders  count 12",
@@ -83,7 +83,7 @@ def test_a_refusal_says_why_and_the_lawful_way_and_offers_no_undo():
         details={"refusals": ["the same again"], "holder": "cron"},
     )
     text = report(refused)
-    assert "because    refused: the backup is old" in text and "rule       age" in text and "holder: cron" in text
+    assert "because    the backup is old" in text and "rule       age" in text and "holder: cron" in text
     assert "refuses    age: the backup is old; -e mongo_restore_max_age_seconds=1" in text
     assert "undo" not in text and "the same again" not in text
 
@@ -110,6 +110,24 @@ def test_a_cap_shows_what_is_used():
     assert "cap        collections: 3 of 10" in report(
         HostResult("db1", "done", plan=make_plan(caps=[Cap("collections", 10, 3)]))
     )
+
+
+def test_a_plan_without_changes_takes_no_time():
+    assert "takes" not in report(HostResult("db1", "nothing to do", plan=make_plan(changes=[], expected_seconds=0.0)))
+    assert "takes      about 2 min 0 s" in report(HostResult("db1", "done", plan=make_plan(expected_seconds=120.0)))
+
+
+def test_lists_and_tables_of_the_source_are_left_out():
+    backup = {"name": "s3://b/k", "version": None, "sums": {"orders": [1, "ab12"]}, "items": [["shop", "orders"]]}
+    text = report(HostResult("db1", "done", plan=make_plan(source={"token": "t1", "objects": ["a"], "backup": backup})))
+    assert "source     token: t1\n             backup: name s3://b/k\n" in text and "ab12" not in text
+
+
+def test_a_table_of_failed_checks_has_a_line_for_each():
+    checks = [{"name": "count", "object": f"c{i}", "found": None} for i in range(12)]
+    text = report(HostResult("db1", "verify failed", 5, msg="differs", details={"checks": checks}))
+    assert "             checks: name count, object c0, found unknown\n" in text
+    assert "c9" in text and "c10" not in text and "... and 2 more" in text
 
 
 def test_long_lists_are_cut():
