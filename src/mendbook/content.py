@@ -142,6 +142,9 @@ def did_you_mean(word: str, known: list[str], otherwise: str = "") -> str:
 
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if near:
+        # names of one role begin alike: beside a clear winner the others only distract
+        best = difflib.SequenceMatcher(None, word, near[0]).ratio()
+        near = [each for each in near if difflib.SequenceMatcher(None, word, each).ratio() > best - 0.1]
         return f" - did you mean {' or '.join(near)}?"
     return f" - {otherwise}" if otherwise else ""
 

@@ -11,6 +11,7 @@ import pytest
 
 import mendbook.sandbox
 import mendbook.sandbox.process
+from mendbook.commands import sandbox as sandbox_command
 from mendbook.sandbox import BaseService, SandboxError, ServerDied
 from mendbook.sandbox.ports import free_ports, is_free
 
@@ -236,6 +237,7 @@ def test_a_process_that_forked_and_lives_on_does_not_keep_the_sandbox(tmp_path):
 import os, sys, time
 import mendbook.sandbox
 import mendbook.sandbox.process
+from mendbook.commands import sandbox as sandbox_command
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from test_sandbox_box import Echo
 box = mendbook.sandbox.start([Echo()], directory={str(tmp_path / "box")!r})
@@ -251,3 +253,13 @@ time.sleep(5)
     while (tmp_path / "box").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert gone(pid) and not (tmp_path / "box").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("default", "status --json"), ("mine", "status --directory '{place}' --json")]
+)
+def test_the_command_for_the_credentials_names_the_sandbox_that_is_meant(name, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MENDBOOK_STATE", str(tmp_path / "a b"))
+    place = str(mendbook.sandbox.named_folder(name))
+    sandbox_command._print({"directory": place, "running": True}, as_json=False)
+    assert f"(credentials: mendbook sandbox {said.format(place=place)})" in capsys.readouterr().out

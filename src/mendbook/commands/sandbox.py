@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -157,4 +158,6 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
             where = facts.get("endpoint_url") or f"{facts['host']}:{facts['port']}"
             state = f"process {facts['pid']}" if facts["running"] else "DEAD"
             click.echo(f"{name}\t{where}\t{state}")
-    click.echo(f"folder\t{found['directory']}\t(credentials: mendbook sandbox status --json)")
+    place = found["directory"]
+    which = "" if place == str(sandbox.named_folder("default")) else f" --directory {shlex.quote(place)}"
+    click.echo(f"folder\t{place}\t(credentials: mendbook sandbox status{which} --json)")
