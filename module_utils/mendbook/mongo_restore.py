@@ -6,34 +6,30 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 from contextlib import contextmanager
-from functools import partial
-
-from pymongo import errors as driver
 
 from . import mongo_options
 from .change import done
 from .dump_metadata import ACCESS_NAMES
-from .errors import MendError, Refused, Unknown, VerifyFailed
+from .errors import Refused
 from .lock import MongoLease, holder
 from .mongo import connect, refusals, refuse_unfit
 from .mongo_access import Access, access_in, check_access
 from .mongo_catalog import catalog, refuse_our_prefix
-from .mongo_leftovers import clear, discard, expired
+from .mongo_leftovers import clear, discard, expired, foreign
 from .mongo_load import load
 from .mongo_marker import interrupted
 from .mongo_privileges import missing_privileges, refuse_blind
+from .mongo_restore_guards import SwapGuards
 from .mongo_restore_plan import ACCESS, Observed, extra, restore_plan
 from .mongo_restore_selection import select, source_database
 from .mongo_restore_source import data_bytes, open_backup
-from .mongo_restore_state import already_restored, live_facts, marker_backup, read_back
+from .mongo_restore_state import already_restored, live_facts, loaded_before, marker_backup, read_back
 from .mongo_space import free_space
 from .mongo_swap import Swap
 from .mongo_writers import counters, writers
 from .progress import Progress
 
 Client = namedtuple("Client", "deployment database source")
-# A load takes hours: who begins to write at its start should not be told at its end.
-_LOOK_SECONDS = 10
 
 
 class Restore:
@@ -46,7 +42,6 @@ class Restore:
         self._seen = None
         self._lease = None
         self._counters = None
-        self._next_look = 0
         self._loaded = {}
         self._access = None
 
@@ -78,11 +73,12 @@ class Restore:
             dump.collections, name, params["collections"], params["exclude"], params["rename"], database.name
         )
         check_access(dump, name, database.name, params)
-        refuse_our_prefix([item.target for item in items])
         series = any(item.type == "timeseries" for item in items)
         missing = missing_privileges(deployment, database.name, timeseries=series)
         refuse_blind(missing)
         seen = catalog(database)
+        # what has our prefix and no marker is the application's own, and could not be told from ours
+        refuse_our_prefix([item.target for item in items] + foreign(database, seen))
         self._counters = counters(deployment, database)
         marker = interrupted(database)
         observed = Observed(
@@ -124,6 +120,7 @@ class Restore:
                 # an earlier run has loaded and proven this very backup: only its swap is left
                 swap = Swap.latest(database, self._lease)
                 swap.recover(finish=True, progress=progress)
+                self._loaded = loaded_before(swap.marker)
             else:
                 clear(database, self._lease, progress)
                 if seen.marker:
@@ -154,7 +151,7 @@ class Restore:
     def _load_and_swap(self, client, progress):
         params, database, dump = self.params, client.database, client.source.dump
         items = {item.source.key: item for item in self._seen.items}
-        tenure = client.deployment.tenure()
+        guards = SwapGuards(client, self._lease, params, self._counters)
         swap = Swap.begin(database, self._lease)
         try:
             began = time.monotonic()
@@ -167,16 +164,14 @@ class Restore:
                 workers=params["workers"],
                 proof=params["proof"],
                 progress=progress.update,
-                cancelled=partial(self._must_stop, client),
+                cancelled=guards.must_stop,
             )
             self._access.pick()
             loaded = {key: loaded[key] for key in sides}
             self._measure(loaded, dump, time.monotonic() - began)
             self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
-            self._compare_with_manifest(loaded)
-            self._refuse_oplog(dump)
-            self._refuse_writers(client)
-            self._refuse_lost_writes(client, swap, tenure)
+            guards.refuse_differences(loaded, self._seen.expected)
+            self.warnings += guards.refuse_swap(swap)
             swap.prepare(
                 [items[key].target for key in loaded],
                 views={item.target: item.source.options for item in items.values() if item.type == "view"},
@@ -194,36 +189,6 @@ class Restore:
         self.figures["swap_seconds"] = round(time.monotonic() - began, 3)
         return swap
 
-    def _must_stop(self, client):
-        """Asked several times a second while the backup is loaded: False, or an error that ends the load."""
-        try:
-            self._lease.check()
-        except Unknown as error:
-            # only a swap leaves it open what is live, and this is before it
-            raise MendError(
-                f"{error.msg.split(';')[0]}, while the backup was loaded; live data was not touched: look at the "
-                "server, then run the restore again",
-                rule=error.rule,
-                details=error.details,
-            ) from error
-        if time.monotonic() > self._next_look and not self.params["allow_writers"]:
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-            try:
-                self._refuse_writers(client)
-            except driver.PyMongoError:
-                pass  # the load itself knows how to wait for a server that is gone, and the last look counts
-        return False
-
-    def _refuse_lost_writes(self, client, swap, tenure):
-        """Batches are confirmed by one member's memory; after this they are in the journals of a majority."""
-        swap.marker.advance(self._lease)
-        if client.deployment.tenure() != tenure:
-            raise MendError(
-                "MongoDB was restarted or another member became primary while the backup was loaded, and what was "
-                "loaded before may be lost; live data was not touched: run the restore again",
-                rule="mongo_restarted",
-            )
-
     def _aside(self):
         return extra(self._seen) if self.params["extra"] == "aside" else []
 
@@ -234,43 +199,6 @@ class Restore:
             document_bytes=sum(found.bytes for found in loaded.values()),
             read_bytes=dump.bytes_read,
         )
-
-    def _compare_with_manifest(self, loaded):
-        for (_db, name), found in loaded.items():
-            promised = (self._seen.expected or {}).get(name) or {}
-            # what is loaded of a time-series are its buckets; its count in the manifest is of measurements
-            count = promised.get("buckets" if found.type == "timeseries" else "count")
-            for what, said, value in (("documents", count, found.count), ("sum", promised.get("sum"), found.hex)):
-                if said is not None and said != value:
-                    raise VerifyFailed(
-                        f"the backup's {name} has {what} {value}, its manifest says {said}: "
-                        "it is not what was backed up; take another one",
-                        rule="manifest",
-                    )
-
-    def _refuse_oplog(self, dump):
-        """An archive shows its oplog only at its end."""
-        if dump.has_oplog and not self.params["ignore_oplog"]:
-            raise Refused(
-                f"the backup was made with --oplog and holds {dump.oplog_entries} entries, which are not replayed: "
-                "each collection is whole, but they are not all of one moment; restore it all the same with "
-                "-e mongo_restore_ignore_oplog=true",
-                rule="oplog",
-            )
-
-    def _refuse_writers(self, client):
-        """Nothing may be written from the observation to the swap: it would stay in the old data only."""
-        writing, _unknown = writers(client.deployment, client.database, seconds=0, since=self._counters)
-        if not writing:
-            return
-        names = ", ".join(f"{writer['namespace']}, {writer['writes']} writes" for writer in writing)
-        if not self.params["allow_writers"]:
-            raise Refused(
-                f"the database has been written since this run began ({names}): stop the writers, or "
-                "-e mongo_restore_allow_writers=true",
-                rule="writers",
-            )
-        self.warnings.append(f"written while the backup was loaded, kept in the old data only: {names}")
 
     def _note_strays(self, swap):
         for stray in swap.strays:

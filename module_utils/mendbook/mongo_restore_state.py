@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pymongo import errors as driver
 
 from .errors import VerifyFailed
@@ -42,6 +44,25 @@ def marker_backup(source, items, params, loaded):
         "items": sorted([item.source.db, item.source.name, item.target] for item in items),
         "extra": params["extra"],
         "sums": {found.side: [found.count, found.hex] for found in loaded.values()},
+    }
+
+
+class LoadedBefore(NamedTuple):
+    """What an earlier run loaded and proved, as its marker says."""
+
+    uuid: bytes
+    count: int
+    bytes: None = None
+    proof: str = "by the run that was interrupted"
+
+
+def loaded_before(marker):
+    """{"database.name": LoadedBefore} of the swap that an interrupted run had prepared."""
+    sums = marker.entry["backup"]["sums"]
+    return {
+        f"{marker.database.name}.{item['n']}": LoadedBefore(item["new"].bytes, sums[item["side"]][0])
+        for item in marker.items
+        if item.get("side") in sums and item["new"]
     }
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import mend_mongo_restore
 import pymongo
 import pytest
-from ansible.module_utils.mendbook import lock, mongo, mongo_restore
+from ansible.module_utils.mendbook import lock, mongo, mongo_restore, mongo_restore_guards
 from ansible.module_utils.mendbook.errors import Refused
 from ansible.module_utils.mendbook.lock import MongoLease
 
@@ -325,7 +325,7 @@ def test_a_long_load_is_ended_soon_after_a_client_begins_to_write(lab, backup, m
             asked.append(cancelled())
             time.sleep(0.01)
 
-    monkeypatch.setattr(mongo_restore, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(mongo_restore_guards, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(mongo_restore, "load", load_that_never_ends)
     result = lab.restore(path=backup)
     assert (result["state"], result["mend"]["rule"]) == ("refused", "writers")
