@@ -22,6 +22,7 @@ from .dump_metadata import shown
 from .errors import MendError
 
 DUPLICATE_KEY = 11000
+UUID_MISMATCH = 361
 # Elections take up to 12 seconds; the driver itself waits for a primary inside each attempt.
 _RETRY_PAUSES_SECONDS = (0.1, 0.5, 2, 5)
 _CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
@@ -50,8 +51,11 @@ class BatchWriter:
         self._plain = database.with_options(write_concern=WriteConcern(w=1))
         self.fallback = False  # True once the raw carrier did not work with this pymongo
 
-    def insert(self, collection, data, count, namespace, ordered=False):
+    def insert(self, collection, data, count, namespace, ordered=False, uuid=None):
         """Insert ``count`` documents; returns normally only when the server has every one of them.
+
+        With ``uuid`` the server itself refuses a batch that comes when the collection is no longer that one: one that
+        was still on its way when a load ended must not make the dropped collection again.
 
         A batch whose answer was lost is sent again; a duplicate ``_id`` then means that the document had arrived. The
         order-free sum of the read-back decides in the end. Raises MendError with the namespace, the server's code and
@@ -62,7 +66,7 @@ class BatchWriter:
         while True:
             fallback = self.fallback  # as this sending sees it: another worker may change it meanwhile
             try:
-                reply = self._send(collection, data, count, ordered and not resent, fallback)
+                reply = self._send(collection, data, count, ordered and not resent, fallback, uuid)
             except driver.ConnectionFailure:
                 pause = next(pauses, None)
                 if pause is None:
@@ -85,7 +89,7 @@ class BatchWriter:
                 )
             self.fallback = resent = True
 
-    def _send(self, collection, data, count, ordered, fallback):
+    def _send(self, collection, data, count, ordered, fallback, uuid):
         """The server's reply, or None when this pymongo cannot send the raw carrier."""
         if fallback:
             return self._insert_many(collection, data, count, ordered)
@@ -95,6 +99,7 @@ class BatchWriter:
             "ordered": ordered,
             "bypassDocumentValidation": True,
             "writeConcern": {"w": 1},
+            **({"collectionUUID": uuid} if uuid else {}),
         }
         try:
             return self._database.command(command)
@@ -146,6 +151,10 @@ def _complete(reply, data, count, namespace, resent):
 
 def _bad_document(error, how_many, data, namespace):
     index, code = error.get("index", 0), error.get("code")
+    if code == UUID_MISMATCH:
+        return MendError(
+            f"{shown(namespace)}: its side collection was dropped or replaced by someone else (code {code})", rule="side"
+        )
     which = next((document for number, document in enumerate(each(data)) if number == index), None)
     identity = _identity(which)
     what = f"{shown(namespace)}: the document {identity} was refused with code {code}: {error.get('errmsg')}"

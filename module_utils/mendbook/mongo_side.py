@@ -108,7 +108,7 @@ def build(database, side, extra):
     """
     if not side.indexes:
         return
-    command = {"createIndexes": side.name, "indexes": side.indexes, **extra}
+    command = {"createIndexes": side.name, "indexes": side.indexes, **extra, **_guard(side)}
     for attempt in range(4):
         try:
             database.command(command)
@@ -118,6 +118,11 @@ def build(database, side, extra):
                 raise
         except driver.OperationFailure as error:
             raise _index_error(database, side, error) from error
+
+
+def _guard(side):
+    """A command that comes late must not make the collection again; a time-series is a view to the server."""
+    return {"collectionUUID": side.uuid} if side.uuid and side.collection.type != "timeseries" else {}
 
 
 def _index_error(database, side, error):
@@ -144,7 +149,7 @@ def _culprit(database, side, code):
         return side.indexes[0]["name"]
     for spec in side.indexes:
         try:
-            database.command({"createIndexes": side.name, "indexes": [spec]})
+            database.command({"createIndexes": side.name, "indexes": [spec], **_guard(side)})
         except driver.OperationFailure as error:
             if error.code == code:
                 return spec["name"]
