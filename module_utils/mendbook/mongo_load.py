@@ -245,7 +245,7 @@ class _Load:
         data, total, count = fold_for_server(batch.data)
         if count != batch.count:
             raise MendError(f"{work.side.label}: a batch of {batch.count} documents has {count}", rule="archive")
-        self._writer.insert(work.side.data, data, count, work.side.collection.key, ordered)
+        self._writer.insert(work.side.data, data, count, work.side.collection.key, ordered, work.side.uuid)
         if work.sample is not None:
             work.sample.pick(data, count)
         with self._lock:
