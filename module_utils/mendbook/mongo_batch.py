@@ -153,7 +153,8 @@ def _bad_document(error, how_many, data, namespace):
     index, code = error.get("index", 0), error.get("code")
     if code == UUID_MISMATCH:
         return MendError(
-            f"{shown(namespace)}: its side collection was dropped or replaced by someone else (code {code})", rule="side"
+            f"{shown(namespace)}: its side collection was dropped or replaced by someone else (code {code})",
+            rule="side",
         )
     which = next((document for number, document in enumerate(each(data)) if number == index), None)
     identity = _identity(which)
