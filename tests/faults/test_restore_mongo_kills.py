@@ -362,6 +362,30 @@ def test_term_while_loading_changes_nothing_and_leaves_nothing(lab, backups, rec
     record_fault("TERM while a backup is loaded", rounds=rounds, held="nothing changed, nothing left")
 
 
+def test_batches_that_are_still_on_their_way_make_no_collection_again(lab, backups, monkeypatch):
+    send = BatchWriter._send
+
+    def send_late(*args: Any) -> Any:
+        time.sleep(0.4)
+        return send(*args)
+
+    monkeypatch.setattr(BatchWriter, "_send", send_late)
+    # the worker's batch must leave before its process does
+    monkeypatch.setattr(os, "_exit", lambda code, leave=os._exit: (time.sleep(1), leave(code)))
+    fill(lab)
+    child = Child(lab, backups["long"])
+    while not any(name.endswith("_orders") for name in lab.leftovers()):
+        time.sleep(0.005)
+    time.sleep(0.1)
+    os.kill(child.pid, signal.SIGTERM)
+    result = child.result()
+    assert result and "cancelled" in result["msg"], result
+    assert lab.leftovers() == []
+    monkeypatch.undo()
+    restore_lab.quick_writers(monkeypatch)
+    assert lab.restore(path=backups["other"])["state"] == "done"
+
+
 # -- several at once
 
 
