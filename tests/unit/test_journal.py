@@ -5,6 +5,9 @@ import json
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.mendbook import journal as journals
@@ -246,3 +249,22 @@ def test_the_state_folder_is_the_one_that_is_named_or_the_users_own(monkeypatch)
 
 def test_runs_that_start_in_the_same_second_have_different_names():
     assert len({journals.new_run() for _ in range(50)}) == 50
+
+
+def test_the_program_in_the_page_follows_the_chain_and_stops_where_it_breaks(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    made = journal(tmp_path)
+    for event in ("run_begin", "begin", "end", "run_end"):
+        made.write(event, host="db1")
+    good = subprocess.run([sys.executable, "-c", program, made.path], capture_output=True, text=True, check=False)
+    assert good.returncode == 0 and [line.split()[2] for line in good.stdout.splitlines()] == [
+        "run_begin",
+        "begin",
+        "end",
+        "run_end",
+    ]
+    forged = Path(made.path).read_bytes().replace(b"alice", b"bobby", 1)
+    Path(made.path).write_bytes(forged)
+    bad = subprocess.run([sys.executable, "-c", program, made.path], capture_output=True, text=True, check=False)
+    assert bad.returncode == 1 and "changed, missing or moved before line 2" in bad.stderr
