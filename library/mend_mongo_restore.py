@@ -91,7 +91,7 @@ options:
     type: bool
     default: false
   ignore_space:
-    description: Restore although the server has too little space for a second copy, or does not say how much.
+    description: Restore although the server has too little space for a second copy.
     type: bool
     default: false
   proof:
