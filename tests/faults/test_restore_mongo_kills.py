@@ -369,9 +369,15 @@ def test_batches_that_are_still_on_their_way_make_no_collection_again(lab, backu
         time.sleep(0.4)
         return send(*args)
 
+    release = MongoLease._release
+
+    def release_late(lease: MongoLease) -> None:
+        time.sleep(0.6)
+        release(lease)
+
     monkeypatch.setattr(BatchWriter, "_send", send_late)
-    # the worker's batch must leave before its process does
-    monkeypatch.setattr(os, "_exit", lambda code, leave=os._exit: (time.sleep(1), leave(code)))
+    # after the collection was dropped, and before the connection is closed
+    monkeypatch.setattr(MongoLease, "_release", release_late)
     fill(lab)
     child = Child(lab, backups["long"])
     while not any(name.endswith("_orders") for name in lab.leftovers()):
