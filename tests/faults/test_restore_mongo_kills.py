@@ -366,13 +366,13 @@ def test_batches_that_are_still_on_their_way_make_no_collection_again(lab, backu
     send = BatchWriter._send
 
     def send_late(*args: Any) -> Any:
-        time.sleep(0.4)
+        time.sleep(1)
         return send(*args)
 
     release = MongoLease._release
 
     def release_late(lease: MongoLease) -> None:
-        time.sleep(0.6)
+        time.sleep(1.5)
         release(lease)
 
     monkeypatch.setattr(BatchWriter, "_send", send_late)
