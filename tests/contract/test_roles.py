@@ -161,3 +161,16 @@ def test_a_long_file_of_tasks_is_found_and_long_arguments_are_not():
 
 def test_a_handler_that_does_more_than_restart_is_found():
     assert role_rules.handler_violations("mongo_x", [{"name": "Remove data"}]) != []
+
+
+@pytest.mark.parametrize(
+    ("role", "options"),
+    [("mongo_restore", ("path", "bucket", "key", "at")), ("mongo_verify", ("bucket", "manifest_file"))],
+)
+def test_of_two_ways_the_one_in_the_inventory_can_be_emptied_for_a_run(role, options):
+    """``-e mongo_restore_bucket= -e mongo_restore_path=...``: an empty value counts as none."""
+    task = content.role(role).tasks["main.yml"][0]
+    _, given = content.action(task)
+    assert {name: given[name] for name in options} == {
+        name: f"{{{{ {role}_{name} | default(omit, true) }}}}" for name in options
+    }
