@@ -61,7 +61,10 @@ class Drill:
 def drill(name: str, drilled: Drill) -> None:
     """Run the drill of a procedure; it raises what goes wrong, and nothing is left on this machine."""
     if name not in DRILLS:
-        raise UsageError(f"there is no drill of {name!r}" + did_you_mean(name, list(DRILLS), "; ".join(DRILLS)))
+        raise UsageError(
+            f"there is no drill of {name!r}"
+            + did_you_mean(name, list(DRILLS), "there are drills of " + ", ".join(DRILLS))
+        )
     DRILLS[name](drilled)
 
 

@@ -127,7 +127,9 @@ def _change(change: Change, diff: bool) -> str:
     if diff and (change.before is not None or change.after is not None):
         before, after = ("nothing" if side is None else _value("", side) for side in (change.before, change.after))
         return f"{text}: {before} -> {after}"
-    facts = [f"{change.count:,}" if change.count is not None else "", size(change.bytes) if change.bytes else ""]
+    # what is new replaces nothing: a 0 would be read as the size of what comes
+    counted = change.count is not None and (change.count or change.op != "+")
+    facts = [f"{change.count:,}" if counted else "", size(change.bytes) if change.bytes else ""]
     said = ", ".join(fact for fact in facts if fact)
     return f"{text}  {said}" if said else text
 

@@ -112,6 +112,13 @@ def test_a_cap_shows_what_is_used():
     )
 
 
+def test_what_is_new_is_not_said_to_be_empty():
+    text = report(
+        HostResult("db1", "planned", plan=make_plan(changes=[Change("a", "+", count=0), Change("b", "~", count=0)]))
+    )
+    assert "+ a\n" in text and "~ b  0\n" in text
+
+
 def test_a_plan_without_changes_takes_no_time():
     assert "takes" not in report(HostResult("db1", "nothing to do", plan=make_plan(changes=[], expected_seconds=0.0)))
     assert "takes      about 2 min 0 s" in report(HostResult("db1", "done", plan=make_plan(expected_seconds=120.0)))
