@@ -376,6 +376,8 @@ def test_batches_that_are_still_on_their_way_make_no_collection_again(lab, backu
         release(lease)
 
     monkeypatch.setattr(BatchWriter, "_send", send_late)
+    # as if the server took longer than the load waits for its threads
+    monkeypatch.setattr(mongo_load, "_END_SECONDS", 0, raising=False)
     # after the collection was dropped, and before the connection is closed
     monkeypatch.setattr(MongoLease, "_release", release_late)
     fill(lab)
