@@ -157,6 +157,7 @@ class ArchiveDump:
                 sums[1] += count
                 if wanted:
                     yield Batch(namespace, data, count)
+                data = None  # it may be large, and the next one is made now
             if not eof:
                 continue
             if sums[0] != crc & _MASK:

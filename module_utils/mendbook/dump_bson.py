@@ -70,27 +70,28 @@ class DocumentStream:
         """True when nothing is left."""
         return self._position >= len(self._block) and not self._next()
 
-    def take(self, length, what):
-        """Exactly ``length`` bytes; ``what`` names them when the stream ends too early."""
+    def take(self, length, what, after=b""):
+        """Exactly ``length`` bytes behind those in ``after``; ``what`` names them when the stream ends too early."""
         available = len(self._block) - self._position
-        if available >= length:
+        if available >= length and not after:
             part = self._view[self._position : self._position + length]
             self._position += length
             return part
-        start, parts = self.offset, []
-        wanted = length
-        while wanted:
-            part = self._view[self._position : self._position + wanted]
-            parts.append(part)
-            wanted -= len(part)
+        # copied as it comes: the blocks that hold a large document would take as much again
+        whole, at, start = bytearray(len(after) + length), len(after), self.offset
+        whole[:at] = after
+        while at < len(whole):
+            part = self._view[self._position : self._position + len(whole) - at]
+            whole[at : at + len(part)] = part
+            at += len(part)
             self._position += len(part)
-            if wanted and not self._next():
+            if at < len(whole) and not self._next():
                 raise MendError(
                     f"{self.name} is truncated: it ends after {self.offset} bytes, in the middle of {what} that "
                     f"begins at byte {start}",
                     rule=RULE,
                 )
-        return memoryview(b"".join(parts))
+        return memoryview(whole).toreadonly()
 
     def _length(self, what):
         """The length that stands in front of a document, checked, and the 4 bytes themselves; -1 at a terminator."""
@@ -141,9 +142,10 @@ class DocumentStream:
                 if terminated:
                     return
                 raise MendError(f"{self.name} is damaged at byte {start}: the length of {what} is -1", rule=RULE)
-            rest = self.take(length - 4, what)
-            if rest[-1]:
+            document = self.take(length - 4, what, first)
+            if document[-1]:
                 raise MendError(
                     f"{self.name} is damaged: {what} at byte {start} does not end with a zero byte", rule=RULE
                 )
-            yield memoryview(b"".join((first, rest))), 1
+            yield document, 1
+            document = None  # it may be large, and the next one is made now

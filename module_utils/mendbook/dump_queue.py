@@ -12,14 +12,16 @@ class Stopped(Exception):
 
 
 class ByteQueue:
-    """First in, first out, holding about ``max_bytes``; a single larger item is let through when the queue is empty.
+    """First in, first out, holding about ``max_bytes``; a single larger item is let through when nothing is held.
 
+    An item counts until somebody gets it; with ``until_released`` until ``release`` says that it is done with.
     ``end()`` says that nothing more will come; ``fail(error)`` makes every waiting and later ``put`` and ``get`` raise
     that error, so no thread is left waiting for one that has died.
     """
 
-    def __init__(self, max_bytes):
+    def __init__(self, max_bytes, until_released=False):
         self._max_bytes = max_bytes
+        self._until_released = until_released
         self._items = deque()
         self._bytes = 0
         self._ended = False
@@ -29,7 +31,7 @@ class ByteQueue:
     def put(self, item, size=0, timeout=None):
         """Wait for room, then add ``item`` that counts as ``size`` bytes; TimeoutError after ``timeout`` seconds."""
         with self._changed:
-            while self._error is None and self._items and self._bytes + size > self._max_bytes:
+            while self._error is None and self._bytes and self._bytes + size > self._max_bytes:
                 if not self._changed.wait(timeout):
                     raise TimeoutError
             if self._error is not None:
@@ -64,9 +66,16 @@ class ByteQueue:
             if not self._items:
                 raise Stopped
             item, size = self._items.popleft()
-            self._bytes -= size
+            if not self._until_released:
+                self._bytes -= size
             self._changed.notify_all()
             return item
+
+    def release(self, size):
+        """What was got and put with this ``size`` takes no memory any more."""
+        with self._changed:
+            self._bytes = max(0, self._bytes - size)
+            self._changed.notify_all()
 
     def __iter__(self):
         while True:

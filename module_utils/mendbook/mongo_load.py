@@ -22,8 +22,8 @@ from .mongo_ids import fold_for_server
 from .mongo_proof import PROOFS, Sample, prove
 from .mongo_side import build, create, prepare, verify_shape
 
-# Waiting batches; each worker holds one more, and the driver a copy of it while it sends.
-_QUEUE_BYTES = 8 << 20
+# Batches that wait or are being sent; the driver makes two copies of what it sends, and a document may have 16 MB.
+_QUEUE_BYTES = 16 << 20
 # The server runs at most three builds at a time.
 _INDEX_BUILDERS = 2
 _WAIT_SECONDS = 0.2
@@ -103,7 +103,7 @@ class _Load:
                 raise ValueError(f"{key} is a view")
             self._work[collection.namespace] = _Work(prepare(collection, name), proof)
         self._writer = BatchWriter(database)
-        self._batches = ByteQueue(_QUEUE_BYTES)
+        self._batches = ByteQueue(_QUEUE_BYTES, until_released=True)
         self._to_index = ByteQueue(0)
         self._to_prove = ByteQueue(0)
         self._queues = (self._batches, self._to_index, self._to_prove)
@@ -174,6 +174,7 @@ class _Load:
                 self._insert(work, item, ordered=True)
             else:
                 self._put((work, item), len(item.data))
+            item = None  # it may be large, and the next one is made now
             self._report()
             self._check_cancelled()
 
@@ -237,9 +238,11 @@ class _Load:
     def _insert_batches(self):
         while True:
             work, batch = self._batches.get()
+            size = len(batch.data)
             self._insert(work, batch, ordered=False)
             # nothing may be kept while the next one is waited for
             work = batch = None
+            self._batches.release(size)
 
     def _insert(self, work, batch, ordered):
         data, total, count = fold_for_server(batch.data)

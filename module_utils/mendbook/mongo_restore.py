@@ -12,6 +12,7 @@ from .change import done
 from .dump_metadata import ACCESS_NAMES
 from .errors import Refused
 from .lock import MongoLease, holder
+from .memory import share_one_heap
 from .mongo import connect, refusals, refuse_unfit
 from .mongo_access import Access, access_in, check_access
 from .mongo_catalog import catalog, refuse_our_prefix
@@ -51,6 +52,7 @@ class Restore:
     @contextmanager
     def open(self, params):
         """Connect to the target first: it answers in milliseconds, the bucket may not."""
+        share_one_heap()
         if params["keep_seconds"] < 0:
             raise Refused("keep_seconds is negative; 0 drops the old data after the swap", rule="keep_seconds")
         run = (params.get("receipt") or {}).get("run")

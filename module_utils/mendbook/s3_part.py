@@ -92,7 +92,7 @@ class PartReader:
         while length:
             if self._stop.is_set():
                 raise Stopped
-            piece = body.read1(min(length, 1 << 20))
+            piece = body.read1(min(length, 256 << 10))
             if not piece:
                 raise ConnectionError("the answer ended early")
             length -= len(piece)

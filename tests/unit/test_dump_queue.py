@@ -55,6 +55,17 @@ def test_an_item_larger_than_the_queue_is_let_through_alone():
     queue.put("next", 1, timeout=0.01)
 
 
+def test_what_is_being_worked_on_counts_until_it_is_released():
+    queue = ByteQueue(100, until_released=True)
+    queue.put("a", 60)
+    assert queue.get() == "a"
+    with pytest.raises(TimeoutError):
+        queue.put("b", 60, timeout=0.01)
+    queue.release(60)
+    queue.put("b", 60, timeout=0.01)
+    assert queue.get() == "b"
+
+
 def test_get_gives_up_after_its_time():
     with pytest.raises(TimeoutError):
         ByteQueue(1).get(timeout=0.01)
