@@ -142,7 +142,7 @@ def _undo(seen, params):
     return {
         "procedure": "undo_restore_mongo",
         "variables": {"mongo_undo_database": params["database"], "mongo_undo_confirm": seen.target["id"]},
-        "until": f"{params['keep_seconds']} seconds after the swap",
+        "until": f"{_time(params['keep_seconds'])} after the swap",
     }
 
 
@@ -209,7 +209,7 @@ def _notes(seen, params, database):
         notes.append(
             f"the old data of run {old['run']} is past its time and is dropped first ({old['collections']} collections)"
         )
-    notes.append(f"damage is found by {seen.dump['integrity']}")
+    notes.append(f"checked on the way: {seen.dump['integrity']}")
     notes.extend(seen.backup.get("notes") or [])
     notes.extend(seen.dump.get("warnings") or [])
     return notes

@@ -127,6 +127,9 @@ def plan_lines(plan, host, with_changes=True):
     rows = [("target", clean(target["id"]) + (f"  at {clean(target['address'])}" if target.get("address") else ""))]
     if plan.get("source"):
         rows.append(("source", clean(_pairs(_outlined(plan["source"])), 400)))
+    if not plan["changes"]:
+        rows += [("changes", "nothing to do"), *(("note", clean(note, 400)) for note in plan["notes"])]
+        return _block(f"PLAN {plan['module']} on {clean(host)}", rows)
     rows.append(("changes", _totals_text(plan)))
     if with_changes:
         rows += [("", change_line(change)) for change in plan["changes"][:SHOWN_CHANGES]]
@@ -141,7 +144,7 @@ def plan_lines(plan, host, with_changes=True):
     rows.append(("undo", _undo_text(plan["undo"])))
     rows += [("note", clean(note, 400)) for note in plan["notes"]]
     rows += [("refused", clean(refusal_text([entry]), 600)) for entry in plan["refusals"]]
-    return [f"PLAN {plan['module']} on {clean(host)}", *(f"  {name:<8} {text}" for name, text in rows)]
+    return _block(f"PLAN {plan['module']} on {clean(host)}", rows)
 
 
 def result_lines(result, host):
@@ -158,7 +161,10 @@ def result_lines(result, host):
         rows.append(("figures", clean(_pairs(result["figures"]), 400)))
     if result.get("msg"):
         rows.append(("because", clean(result["msg"], 600)))
-    head = f"{clean(result['state']).upper()} {result['plan']['module']} on {clean(host)}"
+    return _block(f"{clean(result['state']).upper()} {result['plan']['module']} on {clean(host)}", rows)
+
+
+def _block(head, rows):
     return [head, *(f"  {name:<8} {text}" for name, text in rows)]
 
 

@@ -62,9 +62,11 @@ class ActionModule(ActionBase):
             args["progress"] = self._progress_file()
         # from here on nothing that holds a secret is kept, shown or returned
         planned = self._hidden(self._run_module(args, check_mode=True))
-        if planned.get("failed") or not planned.get("changed"):
-            return planned
         plan = planned.get("plan")
+        if planned.get("failed") or not planned.get("changed"):
+            if plan and not planned.get("failed"):
+                self._show_plan(plan, [])
+            return planned
         if not isinstance(plan, dict):
             raise _refused("plan", f"{self._task.action} would change something and has no plan")
         variable = self._confirmation_variable()

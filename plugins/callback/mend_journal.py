@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 
 import ansible.module_utils
-from ansible import context
+from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 
 _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
 
-from ansible.module_utils.mendbook import run_facts  # noqa: E402
+from ansible.module_utils.mendbook import plan_text, run_facts  # noqa: E402
 from ansible.module_utils.mendbook.errors import MendError  # noqa: E402
 from ansible.module_utils.mendbook.journal import Journal, unfinished, verify_chain, why  # noqa: E402
 
@@ -41,6 +41,7 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self._journal = None
+        self._failures = []
 
     def v2_playbook_on_start(self, playbook):
         run_facts.name_run()
@@ -67,7 +68,19 @@ class CallbackModule(CallbackBase):
         except (OSError, MendError) as error:
             self._display.warning(f"the journal of this run cannot be trusted: {why(error)}")
         self._write("run_end", hosts=hosts, without_end=unknown)
+        self._say_last()
         self._journal = None
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        if not ignore_errors and isinstance(result._result.get("mend"), dict):
+            state, words = result._result.get("state", "failed"), result._result.get("msg", "")
+            self._failures.append(f"{result._host.get_name()}: {state}: {words.removeprefix('refused: ')}")
+
+    def _say_last(self):
+        """What a person looks for, after the recap: why it failed, and where the record is."""
+        lines = [plan_text.clean(line, 2000) for line in self._failures] + [f"journal {self._journal.path}"]
+        # with another callback the output may be for a program
+        self._display.display("\n".join(lines), stderr=constants.DEFAULT_STDOUT_CALLBACK != "default")
 
     def _begin_at(self, task):
         if self._journal or context.CLIARGS.get("check") or not task.action.rpartition(".")[2].startswith("mend_"):

@@ -111,6 +111,10 @@ def test_restores_a_real_dump_from_s3(playbook, estore, uploaded, sandbox, file:
 
     target = planned["plan"]["target"]["id"]
     assert target in refused.stdout
+    # after ansible's recap a person finds why, and where the record is
+    last = refused.stdout.rstrip().splitlines()[-2:]
+    assert last[0].startswith(f"estore: refused: the target {target} is not confirmed")
+    assert last[1].startswith("journal ")
     ran = playbook("restore_mongo", variables={**variables, "mongo_restore_confirm": target})
     assert ran.rc == 0, ran.stdout + ran.stderr
     (result,) = ran.of("mend_mongo_restore")
@@ -185,6 +189,7 @@ def test_the_same_backup_again_changes_nothing_and_one_lost_document_is_noticed(
     again = playbook("restore_mongo", variables=variables)
     assert (again.rc, again.of("mend_mongo_restore")[0]["state"]) == (0, "nothing to do")
     assert again.of("mend_mongo_restore")[0]["changed"] is False
+    assert "changes  nothing to do" in again.stdout
     assert fingerprint(estore) == before
 
     estore["orders"].update_one({"_id": 3}, {"$set": {"name": "n4"}})

@@ -63,6 +63,16 @@ def test_says_all_that_a_person_needs_to_decide():
     ]
 
 
+def test_a_plan_without_changes_says_so_and_why_and_nothing_else():
+    assert plan_lines(plan([], notes=["all is as it should be"]), "app1") == [
+        "PLAN mend_x on app1",
+        "  target   rs0@db:27017/estore  at db:27017",
+        "  source   key daily/b.gz, age_seconds 60",
+        "  changes  nothing to do",
+        "  note     all is as it should be",
+    ]
+
+
 def test_says_how_it_ended():
     result = {
         "state": "partial",

@@ -169,7 +169,8 @@ def test_a_keeper_that_was_killed_takes_its_servers_along_and_is_named():
         assert gone(facts["echo"]["pid"])
         with pytest.raises(SandboxError, match="keeper .* is gone"):
             box.services["echo"].restart()
-    assert mendbook.sandbox.stop_in(box.directory)
+    # a sandbox that starts beside this test may have swept the dead one away already
+    mendbook.sandbox.stop_in(box.directory)
     assert not box.directory.exists()
 
 
