@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import bson
 import mend_mongo_restore
@@ -203,6 +206,29 @@ def unchanged(lab: Lab) -> Iterator[None]:
 def quick_writers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for other writers for a moment instead of a second; for tests that are about something else."""
     monkeypatch.setattr(mongo_restore, "writers", partial(writers, seconds=0.01))
+
+
+@contextlib.contextmanager
+def scratch(uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A database of its own with live data, and no waiting for writers."""
+    quick_writers(monkeypatch)
+    with pymongo.MongoClient(uri) as client:
+        lab = Lab(uri, client, f"estore_{uuid4().hex[:8]}")
+        live_data(lab.database)
+        yield lab
+        client.drop_database(lab.database.name)
+
+
+def noisy(count: int) -> list[dict[str, Any]]:
+    """So many documents of a thousand bytes that no compression makes smaller."""
+    chance = random.Random(count)
+    return [{"_id": number, "filler": chance.randbytes(1000)} for number in range(count)]
+
+
+def manifest_of(key: str, data: bytes, changed: Mapping[str, Any]) -> bytes:
+    """The manifest of these bytes; `changed` replaces fields of it, in `object` one by one."""
+    described = {"key": key, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **changed.get("object", {})}
+    return json.dumps({"schema": 1, "finished": "2026-01-02T03:04:05Z", **changed, "object": described}).encode()
 
 
 def live_data(database: Database[Any]) -> None:

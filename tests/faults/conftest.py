@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,6 +22,10 @@ from botocore.config import Config
 from s3_proxy import S3Proxy
 
 import mendbook.sandbox
+import restore_child
+import restore_lab
+from mendbook.sandbox import Sandbox
+from restore_lab import Lab
 
 
 @dataclass
@@ -109,3 +114,58 @@ def store(s3_store: Store) -> Store:
 def noise() -> Callable[[int], bytes]:
     """Make bytes without any pattern, the same in every run."""
     return lambda size: random.Random(size).randbytes(size)
+
+
+@pytest.fixture(scope="session")
+def mongo_box() -> Iterator[Sandbox]:
+    """A real MongoDB for every test that does not break it."""
+    with mendbook.sandbox.start(("mongo",)) as box:
+        yield box
+
+
+@pytest.fixture
+def lab(mongo_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A database with live data that differs from every backup."""
+    with restore_lab.scratch(mongo_box.status()["mongo"]["uri"], monkeypatch) as lab:
+        yield lab
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Callable[..., str]:
+    """Write a backup into a file and give its path; `manifest` is what its manifest says beside size and SHA-256."""
+
+    def write(data: bytes, name: str = "estore.archive", manifest: dict[str, Any] | None = None) -> str:
+        path = tmp_path / name
+        path.write_bytes(data)
+        if manifest is not None:
+            described = restore_lab.manifest_of(name, data, manifest)
+            path.with_name(f"{name}.manifest.json").write_bytes(described)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def backups(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A real dump with a time-series, a view, TTL and capped; another one; and one that takes its time to load."""
+    folder = tmp_path_factory.mktemp("backups")
+    chance = random.Random(1)
+    long = [{"_id": n, "filler": chance.randbytes(2000)} for n in range(9000)]
+    made = {
+        "real": restore_lab.RealDump().cut(5, restore_child.KINDS),
+        "other": restore_lab.archive_of("estore", {"orders": restore_lab.numbered(9, "other"), "metrics": []}),
+        "long": restore_lab.archive_of("estore", {"orders": long, "coupons": restore_lab.numbered(5)}),
+    }
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    return {name: str(folder / name) for name in made}
+
+
+@pytest.fixture
+def pictures(lab: Lab, backups: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """All-old and all-new as an undisturbed run leaves them, and the number of its steps."""
+    restore_child.fill(lab)
+    old = restore_child.content(lab)
+    result = restore_child.Child(lab, backups["real"], lambda label, step: None).result()
+    assert result and result["state"] == "done", result
+    return old, restore_child.content(lab), result["steps"]

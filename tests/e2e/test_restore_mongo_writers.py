@@ -1,0 +1,94 @@
+"""restore_mongo among clients that write: refused, and named."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from ansible.module_utils.mendbook import mongo_restore, mongo_restore_guards
+
+import restore_lab
+from mendbook.sandbox import Sandbox
+from restore_lab import Lab, archive_of, numbered
+
+pytestmark = pytest.mark.e2e
+
+RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
+
+
+@pytest.fixture
+def lab(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    with restore_lab.scratch(sandbox.status()["mongo"]["uri"], monkeypatch) as lab:
+        yield lab
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> str:
+    path = tmp_path / "estore.archive"
+    path.write_bytes(archive_of("estore", RESTORED))
+    return str(path)
+
+
+def test_clients_that_write_are_refused_and_named(lab, backup, monkeypatch):
+    monkeypatch.undo()  # look for them as long as the product does
+    stop = threading.Event()
+
+    def write() -> None:
+        with pymongo.MongoClient(lab.uri, appname="the shop") as client:
+            while not stop.wait(0.05):
+                client[lab.database.name]["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        planned = lab.plan(path=backup)
+        refused = lab.act(planned, path=backup)
+        allowed = lab.restore(path=backup, allow_writers=True)
+    finally:
+        stop.set()
+        writer.join()
+    assert any("the shop" in note for note in planned["plan"]["notes"]), planned["plan"]["notes"]
+    assert (refused["state"], refused["mend"]["rule"]) == ("refused", "writers")
+    assert allowed["state"] == "done", allowed.get("msg")
+    assert any("kept in the old data only" in str(warning) for warning in allowed["warnings"])
+
+
+@pytest.mark.parametrize("when", ["before the load", "after the load"])
+def test_one_write_at_any_time_until_the_swap_is_refused(lab, backup, monkeypatch, when):
+    load = mongo_restore.load
+
+    def load_beside_a_client(*args: Any, **kwargs: Any) -> Any:
+        loaded = load(*args, **kwargs) if when == "after the load" else None
+        lab.database["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
+        return loaded or load(*args, **kwargs)
+
+    monkeypatch.setattr(mongo_restore, "load", load_beside_a_client)
+    result = lab.restore(path=backup)
+    assert (result["rc"], result["state"], result["mend"]["rule"]) == (1, "refused", "writers")
+    assert f"{lab.database.name}.orders, 1 writes" in result["msg"]
+    assert lab.documents("orders")[1] == {"_id": 1, "value": "live", "n": 1}
+    assert lab.leftovers() == [] and not lab.locked()
+
+
+def test_a_long_load_is_ended_soon_after_a_client_begins_to_write(lab, backup, monkeypatch):
+    load = mongo_restore.load
+    asked = []
+
+    def load_that_never_ends(*_args: Any, cancelled: Any, **_kwargs: Any) -> Any:
+        lab.database["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
+        while len(asked) < 200:
+            asked.append(cancelled())
+            time.sleep(0.01)
+
+    monkeypatch.setattr(mongo_restore_guards, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(mongo_restore, "load", load_that_never_ends)
+    result = lab.restore(path=backup)
+    assert (result["state"], result["mend"]["rule"]) == ("refused", "writers")
+    assert len(asked) < 50
+    monkeypatch.setattr(mongo_restore, "load", load)
+    assert lab.restore(path=backup)["state"] == "done"

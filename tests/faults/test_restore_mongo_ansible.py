@@ -1,0 +1,127 @@
+"""restore_mongo under bare ansible-playbook when one of the two processes is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from restore_child import content, fill
+from restore_lab import Lab
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def play(lab: Lab, backups: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start bare ansible-playbook on restore_mongo with a backup that takes seconds."""
+    inventory = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "mongo_uri": "env:LAB_MONGO_URI",
+    }
+    (tmp_path / "inventory.yml").write_text(
+        yaml.safe_dump({"all": {"children": {"mongo": {"hosts": {"estore": None}}}, "vars": inventory}})
+    )
+    (tmp_path / "progress").mkdir()
+
+    def start(**variables: Any) -> subprocess.Popen[str]:
+        chosen = {
+            "mongo_restore_database": lab.database.name,
+            "mongo_restore_source_database": "estore",
+            "mongo_restore_path": backups["long"],
+            "mongo_restore_max_age_seconds": 10**9,
+            **variables,
+        }
+        (tmp_path / "variables.json").write_text(json.dumps(chosen))
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MENDBOOK_"))}
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        options = ["-i", str(tmp_path / "inventory.yml"), "-e", f"@{tmp_path / 'variables.json'}"]
+        return subprocess.Popen(
+            [program, str(ROOT / "playbooks" / "restore_mongo.yml"), *options],
+            env=kept
+            | {
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1",
+                "LAB_MONGO_URI": lab.uri,
+                "MENDBOOK_STATE": str(tmp_path / "state"),
+                "MENDBOOK_PROGRESS": str(tmp_path / "progress"),
+            },
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def module_pid(folder: Path, lab: Lab) -> int:
+    """The process of the module, once it loads."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for file in folder.glob("*.jsonl"):
+            lines = file.read_text().splitlines()
+            if lines and any("_n_" in name for name in lab.leftovers()):
+                return json.loads(lines[0])["pid"]
+        time.sleep(0.02)
+    raise AssertionError("it does not begin")
+
+
+def wait_until_gone(pid: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, f"process {pid} still runs"
+        time.sleep(0.05)
+
+
+def test_kill_of_the_module_under_ansible_is_not_called_a_success(lab, backups, play, tmp_path, record_fault):
+    fill(lab)
+    before = content(lab)
+    target = lab.plan(path=backups["real"])["plan"]["target"]["id"]
+    running = play(mongo_restore_confirm=target)
+    os.kill(module_pid(tmp_path / "progress", lab), signal.SIGKILL)
+    output = running.communicate(timeout=60)[0]
+    assert running.returncode == 2, output
+    assert "UNKNOWN" in output, output
+    assert content(lab) == before
+    (journal,) = (tmp_path / "state" / "journal").glob("*.jsonl")
+    last = [json.loads(line) for line in journal.read_text().splitlines() if '"end"' in line][-1]
+    assert (last["state"], last["reason"]) == ("UNKNOWN", "unknown")
+    lab.expire_lock()
+    assert lab.restore(path=backups["real"])["state"] == "done"
+    assert len({name.split("_")[4] for name in lab.leftovers() if name.startswith("__mend_")}) == 1
+    record_fault("kill -9 of the module under ansible-playbook", rounds=1, held="UNKNOWN; the next run restores")
+
+
+def test_kill_of_ansible_leaves_a_module_that_ends_by_itself(lab, backups, play, tmp_path, record_fault):
+    fill(lab)
+    before = content(lab)
+    target = lab.plan(path=backups["real"])["plan"]["target"]["id"]
+    running = play(mongo_restore_confirm=target)
+    pid = module_pid(tmp_path / "progress", lab)
+    running.kill()
+    wait_until_gone(pid)
+    running.communicate(timeout=60)
+    seen = content(lab)
+    restored = seen != before
+    if restored:
+        assert lab.database["orders"].count_documents({}) == 9000
+        assert lab.undo()["state"] == "done"
+        assert content(lab) == before
+    assert not lab.locked()
+    lab.expire_lock()
+    assert lab.restore(path=backups["real"])["state"] == "done"
+    held = "the module went on to the end" if restored else "nothing changed"
+    record_fault("kill -9 of ansible-playbook", rounds=1, held=held)
