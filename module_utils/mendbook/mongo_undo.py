@@ -15,7 +15,7 @@ from .mongo import connect, refusals, refuse_unfit
 from .mongo_catalog import catalog
 from .mongo_leftovers import drop_each, droppable, kept, size_of
 from .mongo_marker import markers, read
-from .mongo_privileges import missing_privileges
+from .mongo_privileges import missing_privileges, refuse_blind
 from .mongo_swap import Swap
 from .mongo_swap_state import all_in, classify
 from .mongo_undo_plan import Observed, undo_plan
@@ -56,6 +56,7 @@ class Undo:
     def observe(self, client):
         """See what would be changed; raises `Tampered` (unknown) when somebody else moved what the swap knows."""
         deployment, database = client
+        refuse_blind(missing_privileges(deployment, database.name))
         seen = catalog(database)
         found = markers(database, seen)
         action = self.params["action"]

@@ -233,3 +233,19 @@ def test_a_database_without_a_restore_has_nothing_to_undo(database, playbook, ta
     assert unknown.rc == 2
     assert result(unknown)["mend"]["reason"] == "nothing"
     assert fingerprint(database) == before
+
+
+def test_a_user_who_may_not_look_is_told_which_role_to_grant(playbook, database, mongo_client, sandbox):
+    restored(database)
+    mongo_client.admin.command("createUser", "stranger", pwd="stranger", roles=[])
+    try:
+        uri = f"mongodb://stranger:stranger@127.0.0.1:{sandbox.status()['mongo']['port']}/?authSource=admin"
+        played = playbook(
+            "undo_restore_mongo", variables={"mongo_undo_database": "undone"}, env={"SANDBOX_MONGO_URI": uri}
+        )
+    finally:
+        mongo_client.admin.command("dropUser", "stranger")
+    (result,) = played.failed()
+    assert (result["mend"]["reason"], result["mend"]["rule"]) == ("refused", "privileges")
+    assert "grant" in result["msg"] and "restore" in result["msg"]
+    assert content_of(database)["users"] == [{"_id": 1}]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ansible.module_utils.mendbook.mongo_restore_plan import Observed, needed_bytes, restore_plan
 from ansible.module_utils.mendbook.mongo_restore_selection import Item
-from ansible.module_utils.mendbook.plan import refusals_in
+from ansible.module_utils.mendbook.plan import drift, refusals_in
 
 PARAMS = {
     "database": "estore",
@@ -185,6 +185,13 @@ def test_another_backup_target_or_selection_has_another_fingerprint(change):
 def test_live_traffic_moves_counts_and_not_the_fingerprint():
     busy = observed(live={"orders": live(11), "extra": live(300)})
     assert restore_plan(busy, PARAMS)["fingerprint"] == restore_plan(observed(), PARAMS)["fingerprint"]
+
+
+@pytest.mark.parametrize(("allowed", "drifted"), [(False, True), (True, False)])
+def test_counts_that_run_away_are_drift_unless_writers_are_allowed(allowed, drifted):
+    params = {**PARAMS, "allow_writers": allowed}
+    later = restore_plan(observed(live={"orders": live(100), "extra": live(3)}), params)
+    assert (drift(restore_plan(observed(), params), later) is not None) is drifted
 
 
 def test_undo_names_the_playbook_the_target_and_the_time():
