@@ -19,6 +19,7 @@ import mend_mongo_restore
 import mend_mongo_undo
 import pymongo
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mendbook import mongo_restore
 from ansible.module_utils.mendbook.mongo_writers import writers
 from ansible.module_utils.testing import patch_module_args
@@ -105,10 +106,13 @@ def run_module(module: Any, check: bool = False, **arguments: Any) -> dict[str, 
     """One run of a module in this process: its result, with `rc`."""
     output = StringIO()
     given = {name: value for name, value in arguments.items() if value is not None}
-    with patch_module_args({**given, "_ansible_check_mode": check}):
+    # in a process that has imported the controller's part of ansible, warnings go to the terminal
+    warnings: list[str] = []
+    with patch_module_args({**given, "_ansible_check_mode": check}), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(AnsibleModule, "warn", lambda self, text: warnings.append(text))
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as ended:
             module.main()
-    return {**json.loads(output.getvalue()), "rc": ended.value.code}
+    return {**json.loads(output.getvalue()), "rc": ended.value.code, "warnings": warnings}
 
 
 def receipt_for(planned: Mapping[str, Any], run: str) -> dict[str, Any]:
