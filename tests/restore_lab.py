@@ -102,6 +102,10 @@ def numbered(count: int, value: str = "restored", start: int = 0) -> list[dict[s
     return [{"_id": start + number, "value": value} for number in range(count)]
 
 
+# what the small backup of most tests holds
+RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
+
+
 def run_module(module: Any, check: bool = False, **arguments: Any) -> dict[str, Any]:
     """One run of a module in this process: its result, with `rc`."""
     output = StringIO()

@@ -19,7 +19,9 @@ import yaml
 from botocore.config import Config
 
 import mendbook.sandbox
+import restore_lab
 from mendbook.sandbox import Sandbox
+from restore_lab import RESTORED, Lab, archive_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -59,6 +61,21 @@ def s3_client(sandbox: Sandbox) -> Any:
         region_name=facts["region"],
         config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20),
     )
+
+
+@pytest.fixture
+def lab(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """One database of the sandbox with live data, and restore_mongo's module in this process."""
+    with restore_lab.scratch(sandbox.status()["mongo"]["uri"], monkeypatch) as lab:
+        yield lab
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> str:
+    """The path of an archive that holds `restore_lab.RESTORED`."""
+    path = tmp_path / "estore.archive"
+    path.write_bytes(archive_of("estore", RESTORED))
+    return str(path)
 
 
 @dataclass

@@ -19,24 +19,9 @@ from ansible.module_utils.mendbook.lock import MongoLease
 import restore_lab
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.mongo import Service
-from restore_lab import Lab, archive_of, live_data, numbered, run_module, unchanged
+from restore_lab import RESTORED, Lab, archive_of, live_data, numbered, run_module, unchanged
 
 pytestmark = pytest.mark.e2e
-
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
-
-
-@pytest.fixture
-def lab(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    with restore_lab.scratch(sandbox.status()["mongo"]["uri"], monkeypatch) as lab:
-        yield lab
-
-
-@pytest.fixture
-def backup(tmp_path: Path) -> str:
-    path = tmp_path / "estore.archive"
-    path.write_bytes(archive_of("estore", RESTORED))
-    return str(path)
 
 
 def uri_with(uri: str, **changed: str) -> str:

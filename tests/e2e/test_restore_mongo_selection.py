@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,24 +15,9 @@ from ansible.module_utils.mendbook import mongo_restore
 import restore_lab
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.mongo import Service
-from restore_lab import Lab, archive_of, live_data, numbered
+from restore_lab import RESTORED, Lab, archive_of, live_data, numbered
 
 pytestmark = pytest.mark.e2e
-
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
-
-
-@pytest.fixture
-def lab(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    with restore_lab.scratch(sandbox.status()["mongo"]["uri"], monkeypatch) as lab:
-        yield lab
-
-
-@pytest.fixture
-def backup(tmp_path: Path) -> str:
-    path = tmp_path / "estore.archive"
-    path.write_bytes(archive_of("estore", RESTORED))
-    return str(path)
 
 
 def test_the_same_backup_again_changes_nothing_and_after_one_changed_document_is_a_change(lab, backup):

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
 from ansible.module_utils.mendbook import mongo_restore, mongo_restore_guards
 
-import restore_lab
-from mendbook.sandbox import Sandbox
-from restore_lab import Lab, archive_of, numbered
-
 pytestmark = pytest.mark.e2e
-
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
-
-
-@pytest.fixture
-def lab(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    with restore_lab.scratch(sandbox.status()["mongo"]["uri"], monkeypatch) as lab:
-        yield lab
-
-
-@pytest.fixture
-def backup(tmp_path: Path) -> str:
-    path = tmp_path / "estore.archive"
-    path.write_bytes(archive_of("estore", RESTORED))
-    return str(path)
 
 
 def test_clients_that_write_are_refused_and_named(lab, backup, monkeypatch):

@@ -13,12 +13,11 @@ from ansible.module_utils.mendbook.dump_sums import DocumentSum
 
 import dump_writer
 import restore_lab
-from restore_lab import RealDump, archive_of, noisy, numbered, unchanged
+from restore_lab import RESTORED, RealDump, archive_of, noisy, numbered, unchanged
 
 pytestmark = pytest.mark.faults
 
 YEARS = 10 * 366 * 86400
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ import pytest
 from ansible.module_utils.mendbook import mongo_leftovers
 
 import dump_writer
-from restore_lab import archive_of, numbered, unchanged
+from restore_lab import RESTORED, archive_of, numbered, unchanged
 
 pytestmark = pytest.mark.faults
 
 YEARS = 10 * 366 * 86400
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
 
 
 def test_a_unique_index_that_the_data_violates_is_named_with_its_key(lab, backup):

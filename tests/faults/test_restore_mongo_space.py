@@ -15,12 +15,11 @@ from ansible.module_utils.mendbook.lock import MongoLease
 
 import restore_lab
 from mendbook.sandbox.services.mongo import Service
-from restore_lab import Lab, archive_of, live_data, noisy, numbered, unchanged
+from restore_lab import RESTORED, Lab, archive_of, live_data, noisy, unchanged
 
 pytestmark = pytest.mark.faults
 
 YEARS = 10 * 366 * 86400
-RESTORED = {"orders": numbered(20), "coupons": numbered(7)}
 
 
 def test_too_little_space_is_refused_with_both_numbers_unless_told(lab, backup, monkeypatch):
