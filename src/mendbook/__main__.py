@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 
@@ -13,7 +14,10 @@ def main() -> None:
     gc.set_threshold(50_000)
     from mendbook.cli import command_line
 
-    sys.exit(command_line())
+    code = command_line()
+    # all is said: an interrupt that comes now must not turn the exit code into another one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -63,10 +63,11 @@ def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch
             f"no host of the inventory is one for {request.procedure.name}: see its hosts line, and -e mend_hosts=GROUP"
         )
     hosts = story.hosts(request.check)
-    if code == 0:
+    decisive = worst([host.exit_code for host in hosts.values()])
+    # a stop that came when all was done and counted came too late
+    if code == 0 or (stop.why is not None and not decisive):
         word = _common_word(hosts, request.check)
         return _outcome(request, hosts, word, 0, began)
-    decisive = worst([host.exit_code for host in hosts.values()])
     if not decisive:
         # every host is well and yet ansible failed: an error between the plays
         return _outcome(request, hosts, "failed", 2, began, story.said() or f"ansible-playbook ended with {code}")

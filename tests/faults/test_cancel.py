@@ -51,7 +51,8 @@ def test_a_timeout_is_124_when_its_module_is_gone(notes):
     began = time.monotonic()
     ran = notes.run(*SLOW, "--timeout", "3s", "--json")
     assert ran.code == 124 and time.monotonic() - began < 3 + GRACE_SECONDS
-    assert ran.events()[-1]["word"] == "timeout" and ran.events()[-2]["why"] == "timeout"
+    assert ran.events()[-1]["word"] == "timeout"
+    assert "timeout" in [event.get("why") for event in ran.events()]
     assert processes.of_run(ran.events()[0]["run"]) == []
 
 
@@ -112,7 +113,9 @@ def test_stopped_at_any_moment_a_run_leaves_nothing_behind_and_says_so(notes, fa
         assert run is None or processes.of_run(run) == []
         # cancelled; or too late, done; or in the moment between the gate's begin and the module's first line
         states = [line["state"] for line in notes.journal() if line["event"] == "end" and line["run"] == run]
-        assert ran.code in (0, 130) or (ran.code == 70 and states == ["UNKNOWN"]), ran
+        # on a slow machine even before mendbook has begun, while Python is still importing
+        too_early = run is None and ran.code == -signal.SIGINT
+        assert too_early or ran.code in (0, 130) or (ran.code == 70 and states == ["UNKNOWN"]), ran
         # the journal tells the truth about what was changed
         assert notes.note().exists() == (states == ["done"])
         notes.note().unlink(missing_ok=True)

@@ -168,3 +168,10 @@ def test_a_run_that_ended_well_before_it_could_be_stopped_is_done(request_):
     story.take({"event": "runner_on_ok", "event_data": {"host": "a", "task_action": "mend_note", "res": result}})
     story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}}})
     assert conclude(request_, story, 0, Stopped("SIGINT"), Watched(), 0.0).word == "done"
+
+
+def test_a_stop_that_comes_when_all_is_counted_comes_too_late(request_):
+    story = told(messages=["an error between the plays"])
+    story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}}})
+    outcome = conclude(request_, story, 99, Stopped("SIGINT"), Watched(), 0.0)
+    assert outcome.exit_code == 0
