@@ -91,11 +91,6 @@ class FileSource:
             raise MendError(f"{self.path}: reading failed at byte {start}: {error.strerror}", rule=RULE) from error
 
 
-def file_source(path):
-    """The byte source of a local file."""
-    return FileSource(path)
-
-
 def head(source, length):
     """The first ``length`` bytes of a source, fewer when it is shorter."""
     if hasattr(source, "read_range"):

@@ -142,16 +142,6 @@ class Names:
         return prefix + "~" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def side_name(database_name, token, name):
-    """Return where the new data of ``name`` is built."""
-    return Names(database_name, token).side(name)
-
-
-def aside_name(database_name, token, name):
-    """Return where the old data of ``name`` is kept."""
-    return Names(database_name, token).aside(name)
-
-
 def same_definition(one, other):
     """Compare options or view definitions as the server keeps them: also the order of keys counts."""
     return pack(one) == pack(other)
