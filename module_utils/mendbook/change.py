@@ -56,7 +56,7 @@ def run_change(module, procedure):
                 else:
                     _act(module, procedure, client, attempt)
         except Exception as error:
-            attempt.error = error
+            attempt.error = _cancelled_under(error) or error
         cancellation.over()
         _end(module, procedure, attempt)
 
@@ -70,7 +70,7 @@ def run_read(module, procedure):
             with procedure.open(module.params) as client:
                 facts = procedure.observe(client)
         except Exception as raised:
-            error = raised
+            error = _cancelled_under(raised) or raised
         cancellation.over()
         _warn(module, *(getattr(procedure, "warnings", None) or ()))
         if error is None:
@@ -243,6 +243,16 @@ class _Cancellation:
         if self._listening:
             self._listening = False
             raise Cancelled(f"cancelled by {signal.Signals(number).name}")
+
+
+def _cancelled_under(error):
+    """The Cancelled that an unforeseen error hides.
+
+    A signal may come inside a library whose own cleaning up then fails: threading.Thread.start ends with a KeyError.
+    """
+    while error is not None and not isinstance(error, MendError):
+        error = error.__context__
+    return error if isinstance(error, Cancelled) else None
 
 
 @contextmanager

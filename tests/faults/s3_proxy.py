@@ -23,7 +23,9 @@ MARKER = b"\r\n\r\n"
 
 @dataclass
 class Fault:
-    """What happens to requests that ``match`` (a regular expression on "METHOD /path"), ``times`` times or for ever.
+    """What happens to requests that ``match``, ``times`` times or for ever.
+
+    ``match`` is a regular expression on "METHOD /path ", followed by "bytes=START-END" where a range is asked for.
 
     Byte numbers count from the beginning of the answer's body, ``flip_at`` from the beginning of the object. ``before``
     runs before the request is forwarded; ``status`` answers without forwarding. A fault at a byte that an answer does
@@ -126,7 +128,7 @@ class S3Proxy:
         body = rest + _read_exactly(client, _content_length(head) - len(rest))
         with self._lock:
             self.requests.append(request)
-            fault = self._next_fault(f"{method} {path}")
+            fault = self._next_fault(f"{method} {path} {asked[0].decode().partition(' ')[2] if asked else ''}")
         if fault.before:
             fault.before()
         if fault.status:

@@ -131,6 +131,20 @@ def test_a_second_signal_does_not_interrupt_the_cleaning_up():
     assert "really unlocked" in procedure.log
 
 
+def test_a_signal_inside_a_library_that_then_fails_itself_is_still_called_a_signal():
+    class Interrupted(Procedure):
+        def act(self, client, plan, receipt):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except Exception:
+                {}["what Thread.start does when a signal comes while it waits"]
+            yield done("-", "a")
+
+    result = act(Interrupted())
+    assert "cancelled by SIGTERM" in result["msg"]
+    assert result["state"] == "failed (nothing changed)"
+
+
 def test_the_handlers_of_before_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
     run(Procedure(), check=True)
