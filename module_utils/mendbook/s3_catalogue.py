@@ -9,7 +9,7 @@ import functools
 import posixpath
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible.module_utils.mendbook import manifest, s3, s3_pointer
+from ansible.module_utils.mendbook import manifest, s3, s3_mark, s3_pointer
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3_backup import Backup, Entry, ReadManifest, judge_key, missing_object
 from ansible.module_utils.mendbook.s3_choice import choose
@@ -169,7 +169,7 @@ def _backup_name(key):
 
 
 def _is_backup(entry, pointers):
-    if manifest.object_key(entry.key) or s3_pointer.is_in_use(entry.key) or entry.key.endswith("/"):
+    if manifest.object_key(entry.key) or s3_mark.parse_key(entry.key) or entry.key.endswith("/"):
         return False
     # older and deleted versions of a pointer are pointers, too
     is_pointer = entry.key in pointers or posixpath.basename(entry.key) == "latest"

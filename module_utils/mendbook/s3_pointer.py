@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import posixpath
 
-from ansible.module_utils.mendbook import manifest
+from ansible.module_utils.mendbook import manifest, s3_mark
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3_errors import place, shown
 
@@ -17,12 +17,7 @@ MAX_KEY_BYTES = 1024
 def may_be_pointer(key):
     """Whether the key's last part is ``latest``, with or without an ending; its bytes decide the rest."""
     name = posixpath.basename(key)
-    return name.split(".")[0] == "latest" and manifest.object_key(key) is None and not is_in_use(key)
-
-
-def is_in_use(key):
-    """Whether the key is the mark of a run that reads or writes a backup (``KEY.inuse.RUN``)."""
-    return ".inuse." in posixpath.basename(key)
+    return name.split(".")[0] == "latest" and manifest.object_key(key) is None and s3_mark.parse_key(key) is None
 
 
 def parse(data, key, bucket):
@@ -54,7 +49,7 @@ def parse(data, key, bucket):
         raise _bad(pointer, f"it names a key of more than {MAX_KEY_BYTES} bytes")
     if text.startswith("/") or ".." in text.split("/") or "//" in text:
         raise _bad(pointer, f"it names the key {shown(text)}, which is a path and no key")
-    if may_be_pointer(text) or is_in_use(text) or manifest.object_key(text):
+    if may_be_pointer(text) or s3_mark.parse_key(text) or manifest.object_key(text):
         raise _bad(pointer, f"it names {shown(text)}, which is no backup")
     return text, version_id
 

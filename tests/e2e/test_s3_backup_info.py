@@ -109,7 +109,7 @@ def test_a_bucket_with_everything_in_it(play, bucket):
     bucket.put("broken.gz.manifest.json", b"{")
     bucket.put("empty.gz", b"")
     bucket.put("unfinished.gz")
-    bucket.put("2.gz.inuse.20260101T000000Z-abcdef", b"mark")
+    bucket.put("2.gz.inuse.20260101T000000Z-abcdef.json", b"mark")
     bucket.put("folder/", b"")
     bucket.put("latest", bucket.prefix.encode() + b"1.gz\n")
 

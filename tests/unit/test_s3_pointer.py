@@ -52,7 +52,7 @@ def test_bytes_that_are_no_text_are_a_dump(data):
         (b"mongo/latest", "which is no backup"),
         (b"mongo/latest.dump", "which is no backup"),
         (b"mongo/a.gz.manifest.json", "which is no backup"),
-        (b"mongo/a.gz.inuse.20261120T000000Z", "which is no backup"),
+        (b"mongo/a.gz.inuse.20261120T000000Z-0a1b2c.json", "which is no backup"),
         (b"{", "it looks like JSON and is none"),
         (b"[" * 4000, "it looks like JSON and is none"),
         (b"[]", 'its JSON has no text "key"'),
@@ -78,7 +78,7 @@ def test_texts_that_cannot_be_meant_are_refused(data, words):
         ("mongo/latest.dump.manifest.json", False),
         ("latest/a.gz", False),
         ("mongo/latest-2.gz", False),
-        ("mongo/latest.inuse.x", False),
+        ("mongo/latest.inuse.20261120T000000Z-0a1b2c.json", False),
     ],
 )
 def test_which_keys_may_be_pointers(key, expected):
