@@ -86,6 +86,12 @@ options:
     description: Restore although the database is being written; what is written meanwhile stays in the old data.
     type: bool
     default: false
+  scratch:
+    description:
+      - The target says of itself that it is scratch, else it is refused; then no O(confirm) is needed.
+      - For drills and tests. A marker in the target's database C(mendbook_scratch) names the server's own members.
+    type: bool
+    default: false
   ignore_oplog:
     description: Restore a backup made with C(--oplog) without replaying it, each collection whole, not of one moment.
     type: bool
@@ -187,6 +193,7 @@ ARGUMENT_SPEC = dict(
     roles={"type": "list", "elements": "str", "default": []},
     max_age_seconds={"type": "int", "default": 86400},
     allow_writers={"type": "bool", "default": False},
+    scratch={"type": "bool", "default": False},
     ignore_oplog={"type": "bool", "default": False},
     ignore_space={"type": "bool", "default": False},
     proof={"type": "str", "choices": ["full", "count"], "default": "full"},

@@ -7,7 +7,7 @@ import time
 from collections import namedtuple
 from contextlib import contextmanager
 
-from . import mongo_options
+from . import mongo_options, mongo_scratch
 from .change import done
 from .dump_metadata import ACCESS_NAMES
 from .errors import Refused
@@ -55,6 +55,10 @@ class Restore:
         share_one_heap()
         if params["keep_seconds"] < 0:
             raise Refused("keep_seconds is negative; 0 drops the old data after the swap", rule="keep_seconds")
+        if params["database"] == mongo_scratch.DATABASE:
+            raise Refused(
+                f"{mongo_scratch.DATABASE} says whether its server is scratch, and is never restored", rule="scratch"
+            )
         run = (params.get("receipt") or {}).get("run")
         with connect(params, run) as deployment:
             refuse_unfit(deployment)
@@ -95,7 +99,7 @@ class Restore:
             items=items,
             live=live_facts(deployment, database, seen),
             expected=source.expected(name),
-            unfit=refusals(deployment, timeseries=series),
+            unfit=self._unfit(deployment, series),
             missing=missing,
             space=free_space(deployment, database.name),
             holder=None if self._lease else holder(database),
@@ -147,6 +151,10 @@ class Restore:
 
     def read_back(self, client, plan):
         return read_back(client.database, self._seen.items, self._loaded, strict=not self.params["allow_writers"])
+
+    def _unfit(self, deployment, series):
+        scratch = mongo_scratch.refusals(deployment) if self.params["scratch"] else []
+        return scratch + refusals(deployment, timeseries=series)
 
     # -- the steps of act
 

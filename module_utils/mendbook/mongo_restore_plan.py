@@ -47,7 +47,8 @@ def restore_plan(seen, params):
     return make_plan(
         module="mend_mongo_restore",
         target=seen.target,
-        risk="destroys",
+        # what says of itself that it is scratch (else there is a refusal) has nothing that somebody could miss
+        risk="changes" if params["scratch"] else "destroys",
         changes=changes,
         remains={"collections": len(_kept(seen, params))},
         identity=_identity(seen, params),

@@ -14,6 +14,7 @@ PARAMS = {
     "roles": [],
     "max_age_seconds": 86400,
     "allow_writers": False,
+    "scratch": False,
     "ignore_oplog": False,
     "ignore_space": False,
     "keep_seconds": 86400,
