@@ -7,6 +7,7 @@ import base64
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -100,6 +101,7 @@ class Service(BaseService):
         if not self._set_up:
             try:
                 self._make_set_and_user(deadline)
+                self._mark_as_scratch()
             except PyMongoError as error:
                 self.processes[0].require_alive()
                 raise SandboxError(f"{self.program} started but could not be set up: {error}") from error
@@ -114,6 +116,20 @@ class Service(BaseService):
             while not client.admin.command("hello")["isWritablePrimary"]:
                 self.pause(self.processes[0], deadline)
             client.admin.command("createUser", _USER, pwd=self.password, roles=["root"])
+
+    def _mark_as_scratch(self) -> None:
+        """Let the server say of itself that nothing on it is worth keeping: restores and drills ask it.
+
+        The marker names the server's own members, so that a copy of it elsewhere means nothing.
+        """
+        from pymongo import WriteConcern
+
+        with self._client(self.ports[0], login=True) as client:
+            members = client.admin.command("hello").get("hosts") or [client.admin.command("serverStatus")["host"]]
+            marker = {"_id": "scratch", "members": sorted(members), "made_by": "mendbook sandbox"}
+            # the other members of a set may not have joined it yet
+            place = client["mendbook_scratch"].get_collection("scratch", write_concern=WriteConcern(1))
+            place.insert_one({**marker, "at": datetime.now(UTC)})
 
     def _configuration(self) -> dict[str, Any]:
         hosts = [
