@@ -30,6 +30,16 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
+class DeleteMarker:
+    """A delete marker as listed; ``current`` when it hides its key, otherwise a version lies above it."""
+
+    key: str
+    version_id: str
+    last_modified: datetime.datetime
+    current: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class ReadManifest:
     """A manifest object that was fetched: its parsed content, or the MendError that says why there is none."""
 
@@ -97,10 +107,12 @@ def iso(moment):
 def judge_key(bucket, entries, manifests):
     """Return the backups of one key: ``entries`` newest first, and its ``manifests`` (ReadManifest) newest first."""
     of_entry = {}
-    for read in manifests:
-        entry = _described(entries, read)
-        if entry is not None:
-            of_entry.setdefault(entry.version_id, read)
+    # a manifest that names its version goes first: one whose version is gone must not take the place of another's own
+    for find in (_named, _described):
+        for read in manifests:
+            entry = find(entries, read)
+            if entry is not None:
+                of_entry.setdefault(entry.version_id, read)
     return [_judge(bucket, entry, of_entry.get(entry.version_id)) for entry in entries]
 
 
@@ -124,13 +136,17 @@ def missing_object(bucket, key, read):
     )
 
 
+def _named(entries, read):
+    """Return the entry whose version a manifest names, or None."""
+    named = read.content["object"].get("version_id") if isinstance(read.content, dict) else None
+    return next((entry for entry in entries if named and entry.version_id == named), None)
+
+
 def _described(entries, read):
     """Return the entry that a manifest is about: the version it names, else the newest that was there before it."""
-    if isinstance(read.content, dict):
-        named = read.content["object"].get("version_id")
-        for entry in entries:
-            if named and entry.version_id == named:
-                return entry
+    named = _named(entries, read)
+    if named:
+        return named
     for entry in entries:
         if entry.last_modified <= read.entry.last_modified:
             return entry

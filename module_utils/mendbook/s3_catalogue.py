@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.mendbook import manifest, s3, s3_mark, s3_pointer
 from ansible.module_utils.mendbook.errors import MendError
-from ansible.module_utils.mendbook.s3_backup import Backup, Entry, ReadManifest, judge_key, missing_object
+from ansible.module_utils.mendbook.s3_backup import Backup, DeleteMarker, Entry, ReadManifest, judge_key, missing_object
 from ansible.module_utils.mendbook.s3_choice import choose
 from ansible.module_utils.mendbook.s3_errors import FAILURES, place, status_of
 from ansible.module_utils.mendbook.s3_options import check_pick
@@ -30,13 +30,18 @@ class Pointer:
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """The backups under a prefix, newest first, the pointers beside them, and what could not be seen."""
+    """The backups under a prefix, newest first, the pointers beside them, and what could not be seen.
+
+    ``entries`` and ``markers`` are everything that was listed, also what is no backup or does not match the pattern.
+    """
 
     bucket: str
     prefix: str
     backups: list[Backup]
     pointers: list[Pointer]
     notes: list[str]
+    entries: list[Entry] = ()
+    markers: list[DeleteMarker] = ()
 
     def __iter__(self):
         return iter(self.backups)
@@ -52,7 +57,7 @@ def catalogue(client, bucket, prefix="", *, pattern="*", params=None, max_object
     MendError when S3 refuses, or when more than ``max_objects`` versions lie under the prefix.
     """
     params = params or {}
-    entries, notes = _listing(client, bucket, prefix, max_objects)
+    entries, markers, notes = listing(client, bucket, prefix, max_objects)
     matching = [entry for entry in entries if fnmatch.fnmatchcase(_backup_name(entry.key), pattern)]
     with ThreadPoolExecutor(READERS) as readers:
         pointers = _read_pointers(readers, client, bucket, matching, params)
@@ -69,7 +74,7 @@ def catalogue(client, bucket, prefix="", *, pattern="*", params=None, max_object
             backups.append(missing_object(bucket, key, reads[0]))
     # sorting is stable: versions of one second stay in S3's order, newest first
     backups.sort(key=lambda backup: backup.finished, reverse=True)
-    return Catalogue(bucket, prefix, backups, list(pointers.values()), notes)
+    return Catalogue(bucket, prefix, backups, list(pointers.values()), notes, entries, markers)
 
 
 def pick(client, params):
@@ -100,13 +105,14 @@ def read_manifest(client, backup, params):
     return dataclasses.replace(backup, manifest=content)
 
 
-def _listing(client, bucket, prefix, max_objects):
-    """Return (entries, newest first within a key, notes about what the credentials cannot see)."""
+def listing(client, bucket, prefix, max_objects=MAX_OBJECTS):
+    """Return (entries, newest first within a key, delete markers, notes about what the credentials cannot see)."""
     notes = []
     try:
         versions, markers = _pages(client, bucket, prefix, max_objects, "list_object_versions")
         if markers or any(version.get("VersionId", "null") != "null" for version in versions):
-            return [_entry(version, version["VersionId"], markers) for version in versions], notes
+            hiding = {marker.key: marker.last_modified for marker in markers if marker.current}
+            return [_entry(version, version["VersionId"], hiding) for version in versions], markers, notes
     except MendError as error:
         # what cannot list versions may still list objects: less permission, or a store without versions
         if error.details.get("code") not in ("AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"):
@@ -115,20 +121,23 @@ def _listing(client, bucket, prefix, max_objects):
     # no versions: reading by the version "null" would need one permission more, and SeaweedFS 4.48 lists another ETag
     # among the versions than it answers for a GET
     objects, _none = _pages(client, bucket, prefix, max_objects, "list_objects_v2")
-    return [_entry(listed, None, {}) for listed in objects], notes
+    return [_entry(listed, None, {}) for listed in objects], [], notes
 
 
 def _pages(client, bucket, prefix, max_objects, operation):
-    """Return (listed objects or versions, {key: moment} of the delete markers that hide a key)."""
+    """Return (listed objects or versions, delete markers)."""
     action = "s3:ListBucketVersions" if operation == "list_object_versions" else "s3:ListBucket"
     doing = f"list {place(bucket, prefix)}"
-    place_in_list, listed, markers = {}, [], {}
+    place_in_list, listed, markers = {}, [], []
     # botocore's paginators end for good when one request fails; this one keeps its place
     while place_in_list is not None:
         ask = functools.partial(getattr(client, operation), Bucket=bucket, Prefix=prefix, **place_in_list)
         page = s3.call(ask, doing, action, client.meta.endpoint_url, bucket)
         listed += page.get("Versions", []) + page.get("Contents", [])
-        markers.update({m["Key"]: m["LastModified"] for m in page.get("DeleteMarkers", []) if m.get("IsLatest")})
+        markers += [
+            DeleteMarker(m["Key"], m["VersionId"], m["LastModified"], m["IsLatest"])
+            for m in page.get("DeleteMarkers", [])
+        ]
         if len(listed) > max_objects:
             raise MendError(
                 f"More than {max_objects} objects lie under {place(bucket, prefix)}. Narrow it with prefix.",
@@ -150,7 +159,7 @@ def _next_place(page):
     return following
 
 
-def _entry(listed, version_id, markers):
+def _entry(listed, version_id, hiding):
     return Entry(
         key=listed["Key"],
         version_id=version_id,
@@ -158,7 +167,7 @@ def _entry(listed, version_id, markers):
         size=listed["Size"],
         last_modified=listed["LastModified"],
         current=listed.get("IsLatest", True),
-        deleted=markers.get(listed["Key"]),
+        deleted=hiding.get(listed["Key"]),
         storage_class=listed.get("StorageClass"),
     )
 

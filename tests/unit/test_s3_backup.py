@@ -80,6 +80,11 @@ def test_a_manifest_belongs_to_the_version_that_it_names():
     assert (new.complete, old.complete) == (None, True)
 
 
+def test_a_manifest_whose_version_is_gone_does_not_take_the_place_of_anothers_own():
+    (backup,) = judged([entry(version_id="old")], read(2, version_id="gone", size=7), read(1, version_id="old"))
+    assert backup.complete is True
+
+
 def test_a_manifest_that_names_no_version_belongs_to_the_newest_before_it():
     entries = [entry(10, 100, "v2"), entry(0, 100, "v1", current=False)]
     new, old = judged(entries, read(minutes=5))
