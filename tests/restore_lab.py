@@ -141,7 +141,7 @@ class Lab:
     def act(self, planned: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         """A run with the receipt for this plan."""
         self._runs += 1
-        receipt = receipt_for(planned, f"run-{self._runs}")
+        receipt = receipt_for(planned, f"20260101T000000Z-{self._runs:06x}")
         return run_module(mend_mongo_restore, receipt=receipt, **{**self.defaults, **changes})
 
     def restore(self, **changes: Any) -> dict[str, Any]:

@@ -167,15 +167,16 @@ class Restore:
             began = time.monotonic()
             self._access = Access(dump, database, swap.names, params)
             sides = {key: swap.names.side(item.target) for key, item in items.items() if item.type != "view"}
-            loaded = load(
-                database,
-                dump,
-                {**sides, **self._access.sides},
-                workers=params["workers"],
-                proof=params["proof"],
-                progress=progress.update,
-                cancelled=guards.must_stop,
-            )
+            with client.source.in_use(self._lease.run, self.warnings.append):
+                loaded = load(
+                    database,
+                    dump,
+                    {**sides, **self._access.sides},
+                    workers=params["workers"],
+                    proof=params["proof"],
+                    progress=progress.update,
+                    cancelled=guards.must_stop,
+                )
             self._access.pick()
             loaded = {key: loaded[key] for key in sides}
             self._measure(loaded, dump, time.monotonic() - began)

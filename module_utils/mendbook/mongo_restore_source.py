@@ -6,7 +6,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from . import manifest as manifests
 from .dump import open_dump
@@ -23,14 +24,16 @@ class BackupSource:
 
     ``facts`` is what the plan shows of it (no secrets), ``identity`` the JSON that pins its bytes, ``manifest`` the
     parsed manifest or None, ``dump`` the open dump, ``reads`` its byte source (None for a folder).
+    ``in_use(run, note)`` is a context manager that keeps others from pruning the backup (s3_in_use.py).
     """
 
-    def __init__(self, facts, identity, manifest, dump, reads):
+    def __init__(self, facts, identity, manifest, dump, reads, in_use=lambda run, note: nullcontext()):
         self.facts = facts
         self.identity = identity
         self.manifest = manifest
         self.dump = dump
         self.reads = reads
+        self.in_use = in_use
 
     def expected(self, database):
         """{collection: {count, sum, ...}} of one database of the backup, as the manifest has it, or None.
@@ -78,7 +81,7 @@ def open_backup(params):
         yield _open_path(params)
         return
     # boto3 takes half a second to import, and who restores from a file may not have it
-    from . import s3, s3_catalogue, s3_stream
+    from . import s3, s3_catalogue, s3_in_use, s3_stream
 
     client = s3.client(params)
     try:
@@ -93,7 +96,8 @@ def open_backup(params):
             else "the age of the backup is that of the object (LastModified)"
         )
         identity = [backup.bucket, backup.key, backup.version_id, backup.etag, backup.size]
-        yield BackupSource(facts, identity, backup.manifest, _open_dump(reads, params), reads)
+        in_use = partial(s3_in_use.in_use, client, backup.bucket, backup.key)
+        yield BackupSource(facts, identity, backup.manifest, _open_dump(reads, params), reads, in_use)
     finally:
         client.close()
 
