@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime
 import os
 from urllib.parse import urlsplit
 
@@ -22,6 +23,14 @@ CONNECTION_SPEC = {
     "s3_secret_key": {"type": "str", "no_log": True},
     "s3_session_token": {"type": "str", "no_log": True},
     "s3_sse_customer_key": {"type": "str", "no_log": True},
+}
+
+STORE_SPEC = {
+    "storage_class": {"type": "str"},
+    "server_side_encryption": {"type": "str", "choices": ["AES256", "aws:kms", "aws:kms:dsse"]},
+    "sse_kms_key_id": {"type": "str"},
+    "object_lock_mode": {"type": "str", "choices": ["GOVERNANCE", "COMPLIANCE"]},
+    "object_lock_days": {"type": "int"},
 }
 
 PICK_SPEC = {
@@ -57,6 +66,19 @@ def check_options(params):
     sse_key(params)
 
 
+def check_store(params):
+    """Raise MendError (rule options) when the STORE_SPEC options contradict each other or the connection's."""
+    encryption, days = params.get("server_side_encryption"), params.get("object_lock_days")
+    if encryption and params.get("s3_sse_customer_key"):
+        raise _bad("server_side_encryption and s3_sse_customer_key both encrypt: give one of them")
+    if params.get("sse_kms_key_id") and encryption not in ("aws:kms", "aws:kms:dsse"):
+        raise _bad("sse_kms_key_id needs server_side_encryption aws:kms or aws:kms:dsse")
+    if bool(params.get("object_lock_mode")) != (days is not None):
+        raise _bad("object_lock_mode and object_lock_days belong together: give both, or neither")
+    if days is not None and days < 1:
+        raise _bad("object_lock_days must be at least 1")
+
+
 def check_pick(params):
     """Raise MendError (rule options) when the choice of a backup contradicts itself."""
     if not params.get("bucket"):
@@ -88,6 +110,27 @@ def sse_arguments(params):
     """Return the arguments that a GET or HEAD of an object needs for SSE-C; empty without a customer key."""
     key = sse_key(params)
     return {} if key is None else {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
+
+
+def encryption_arguments(params):
+    """Return the arguments of a new object for server_side_encryption; empty without it."""
+    given = {"ServerSideEncryption": params.get("server_side_encryption"), "SSEKMSKeyId": params.get("sse_kms_key_id")}
+    return {name: value for name, value in given.items() if value}
+
+
+def store_arguments(params, *, small=False):
+    """Return the arguments of a new object for the STORE_SPEC options and SSE-C.
+
+    ``small`` leaves the storage class out: a small object costs as much in every class, and from an archive class it
+    could not be read.
+    """
+    arguments = dict(sse_arguments(params), **encryption_arguments(params))
+    if params.get("storage_class") and not small:
+        arguments["StorageClass"] = params["storage_class"]
+    if params.get("object_lock_mode"):
+        until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=params["object_lock_days"])
+        arguments.update(ObjectLockMode=params["object_lock_mode"], ObjectLockRetainUntilDate=until)
+    return arguments
 
 
 def shown_endpoint(url):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options that every module has that talks to S3, and those that choose a backup there."""
+"""Options that every module has that talks to S3, those that choose a backup there, and those of a new object."""
 
 
 class ModuleDocFragment:
@@ -81,4 +81,30 @@ options:
         with C(key) and perhaps C(version_id) is understood, too.
     type: bool
     default: false
+"""
+
+    STORE = r"""
+options:
+  storage_class:
+    description:
+      - Storage class of the backup, such as V(STANDARD_IA). Without it, the bucket's default.
+      - A backup in an archive class (V(GLACIER), V(DEEP_ARCHIVE)) must be brought back for hours before it can be
+        restored. Manifests and pointers never get this class.
+    type: str
+  server_side_encryption:
+    description: How the store encrypts what is written, with its own key or one of its KMS. Without it, as the bucket says.
+    type: str
+    choices: [AES256, aws:kms, aws:kms:dsse]
+  sse_kms_key_id:
+    description: KMS key for O(server_side_encryption). Without it, the store's default one.
+    type: str
+  object_lock_mode:
+    description:
+      - Nobody can delete the backup and its manifest for O(object_lock_days), V(GOVERNANCE) with exceptions,
+        V(COMPLIANCE) without any. The bucket must have been made with object lock.
+    type: str
+    choices: [GOVERNANCE, COMPLIANCE]
+  object_lock_days:
+    description: Days for O(object_lock_mode), from the moment when the backup is written.
+    type: int
 """
