@@ -101,9 +101,12 @@ options:
     type: bool
     default: false
   proof:
-    description: How the loaded data is proven before the swap, every document read back and summed, or counted.
+    description:
+      - How the loaded data is proven before the swap.
+      - V(full) reads back and sums every document, V(sample) counts each collection and compares up to 1,000 documents
+        of each byte by byte, evenly spread over it, V(count) only counts.
     type: str
-    choices: [full, count]
+    choices: [full, sample, count]
     default: full
   keep_seconds:
     description: How long the old data is kept for undo.
@@ -161,7 +164,7 @@ skipped_objects:
   type: list
   elements: dict
 read_back:
-  description: What the target says after the swap, collections, documents and how they were proven.
+  description: What the target says after the swap; collections, documents, their proof and how many were compared.
   returned: on success
   type: dict
 figures:
@@ -196,7 +199,7 @@ ARGUMENT_SPEC = dict(
     scratch={"type": "bool", "default": False},
     ignore_oplog={"type": "bool", "default": False},
     ignore_space={"type": "bool", "default": False},
-    proof={"type": "str", "choices": ["full", "count"], "default": "full"},
+    proof={"type": "str", "choices": ["full", "sample", "count"], "default": "full"},
     keep_seconds={"type": "int", "default": 86400},
     workers={"type": "int", "default": 2},
 )

@@ -36,8 +36,8 @@ class Loaded:
     """One collection that stands complete in its side collection.
 
     ``sum`` is the order-free sum of its ``count`` documents as they were sent, and ``proof`` says how the server's
-    were compared with it: "full" (every document), "sample" or "count". ``ttl`` maps index names to the real
-    expireAfterSeconds, which are parked; ``expire_after_seconds`` is the same for a clustered or time-series
+    were compared with it: "full" (every document), "sample" or "count"; ``compared`` is how many documents were, byte by
+    byte. ``ttl`` maps index names to the real expireAfterSeconds, which are parked; ``expire_after_seconds`` is the same for a clustered or time-series
     collection. The swap puts both back.
     """
 
@@ -50,6 +50,7 @@ class Loaded:
     bytes: int
     sum: int
     proof: str
+    compared: int
     indexes: int
     ttl: dict = field(default_factory=dict)
     expire_after_seconds: Any = None
@@ -250,7 +251,7 @@ class _Load:
             raise MendError(f"{work.side.label}: a batch of {batch.count} documents has {count}", rule="archive")
         self._writer.insert(work.side.data, data, count, work.side.collection.key, ordered, work.side.uuid)
         if work.sample is not None:
-            work.sample.pick(data, count)
+            work.sample.pick(data)
         with self._lock:
             work.expected.add_folded(total, count, len(data))
             work.pending -= 1
@@ -287,8 +288,9 @@ class _Load:
 
     def _loaded(self, work):
         side, expected = work.side, work.expected
+        compared = {"full": expected.count, "sample": len(work.sample or ()), "count": 0}[self._proof]
         return Loaded(
             name=side.collection.name, side=side.name, data_name=side.data, type=side.collection.type, uuid=side.uuid,
-            count=expected.count, bytes=expected.bytes, sum=expected.sum, proof=self._proof,
+            count=expected.count, bytes=expected.bytes, sum=expected.sum, proof=self._proof, compared=compared,
             indexes=len(side.indexes), ttl=side.ttl, expire_after_seconds=side.expire_after_seconds,
         )  # fmt: skip

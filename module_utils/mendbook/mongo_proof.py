@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import bson
@@ -21,27 +22,33 @@ PROOFS = ("full", "sample", "count")
 _GONE = (26, 175, 361)
 _RETRY_PAUSES_SECONDS = (0.5, 2, 5)
 _SAMPLE_DOCUMENTS = 1000
-_CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+# of a picked document only the _id is used: text that is not UTF-8 elsewhere in it must not stop the restore
+_CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace")
 
 
 class Sample:
     """Every n-th document of a collection, at most 1,000: its _id and its digest; n doubles as the collection grows."""
 
     def __init__(self):
+        self._lock = threading.Lock()
         self._every = 1
         self._seen = 0
         self._picked = []  # (number, _id, digest)
 
-    def pick(self, data, count):
-        """Look at a batch of ``count`` documents."""
-        for document in each(data):
-            if self._seen % self._every == 0:
-                raw = bytes(document)
-                self._picked.append((self._seen, bson.decode(raw, _CODEC)["_id"], digest(raw)))
-                if len(self._picked) >= _SAMPLE_DOCUMENTS:
-                    self._every *= 2
-                    self._picked = [pick for pick in self._picked if pick[0] % self._every == 0]
-            self._seen += 1
+    def pick(self, data):
+        """Look at a batch of documents; several threads may."""
+        with self._lock:
+            for document in each(data):
+                if self._seen % self._every == 0:
+                    raw = bytes(document)
+                    self._picked.append((self._seen, bson.decode(raw, _CODEC)["_id"], digest(raw)))
+                    if len(self._picked) > _SAMPLE_DOCUMENTS:
+                        self._every *= 2
+                        self._picked = [pick for pick in self._picked if pick[0] % self._every == 0]
+                self._seen += 1
+
+    def __len__(self):
+        return len(self._picked)
 
     def differs(self, collection):
         """How many of the picked documents are missing or different in ``collection``."""

@@ -13,6 +13,10 @@ GZIP_RATIO = 6
 SPACE_FACTOR = 1.3
 # live counts move while a plan is read; more than this and it is another database than the one that was planned for
 COUNT_TOLERANCE = 0.1
+_PROOFS = {
+    "sample": "the count of each collection and up to 1,000 documents of each, compared byte by byte",
+    "count": "the count of each collection",
+}
 # users and roles: merged by the server after the swap, and no part of it
 ACCESS = "users and roles"
 
@@ -212,6 +216,8 @@ def _notes(seen, params, database):
             f"the old data of run {old['run']} is past its time and is dropped first ({old['collections']} collections)"
         )
     notes.append(f"checked on the way: {seen.dump['integrity']}")
+    if params["proof"] != "full":
+        notes.append(f"the loaded data is proven by {_PROOFS[params['proof']]}, not by reading back every document")
     notes.extend(seen.backup.get("notes") or [])
     notes.extend(seen.dump.get("warnings") or [])
     return notes

@@ -53,6 +53,7 @@ class LoadedBefore(NamedTuple):
     uuid: bytes
     count: int
     bytes: None = None
+    compared: int = 0
     proof: str = "by the run that was interrupted"
 
 
@@ -122,6 +123,7 @@ def read_back(database, items, loaded, strict):
         "collections": len(items),
         "documents": documents,
         "proof": sorted({found.proof for found in loaded.values()}),
+        "compared": sum(found.compared for found in loaded.values()),
         "uuids": "as restored",
     }
 

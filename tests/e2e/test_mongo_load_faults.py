@@ -99,7 +99,7 @@ def test_the_count_finds_lost_and_added_documents(database, monkeypatch, what):
 def test_a_sample_keeps_to_its_size_and_covers_the_whole_collection():
     sample = mongo_proof.Sample()
     for start in range(0, 5000, 100):
-        sample.pick(b"".join(made(100, start)), 100)
+        sample.pick(b"".join(made(100, start)))
     numbers = [pick[0] for pick in sample._picked]
     assert 500 <= len(numbers) <= 1000
     assert max(numbers) > 4900

@@ -15,6 +15,7 @@ PARAMS = {
     "max_age_seconds": 86400,
     "allow_writers": False,
     "scratch": False,
+    "proof": "full",
     "ignore_oplog": False,
     "ignore_space": False,
     "keep_seconds": 86400,
