@@ -36,9 +36,9 @@ class Loaded:
     """One collection that stands complete in its side collection.
 
     ``sum`` is the order-free sum of its ``count`` documents as they were sent, and ``proof`` says how the server's
-    were compared with it: "full" (every document), "sample" or "count"; ``compared`` is how many documents were, byte by
-    byte. ``ttl`` maps index names to the real expireAfterSeconds, which are parked; ``expire_after_seconds`` is the same for a clustered or time-series
-    collection. The swap puts both back.
+    were compared with it: "full" (every document), "sample" or "count"; ``compared`` is how many documents were, byte
+    by byte. ``ttl`` maps index names to the real expireAfterSeconds, which are parked; ``expire_after_seconds`` is the
+    same for a clustered or time-series collection. The swap puts both back.
     """
 
     name: str
