@@ -129,6 +129,22 @@ class Deployment:
         return translate(error, self.params, doing)
 
 
+@contextmanager
+def only_member(deployment, address):
+    """Give a client of the same deployment that reads from one member only: ``(host, port)`` as the set names it.
+
+    Its databases have to be taken with a read preference that allows a secondary.
+    """
+    options = {**_client_options(deployment.params, None), "appname": deployment.client.options.pool_options.appname}
+    client = pymongo.MongoClient(
+        deployment.params["uri"],
+        **options,
+        server_selector=lambda servers: [server for server in servers if server.address == address],
+    )
+    with client:
+        yield client
+
+
 def refusals(deployment, timeseries=False):
     """Return what forbids to change data here, as the plan's refusals: a mongos, a secondary, a server too old."""
     found = []

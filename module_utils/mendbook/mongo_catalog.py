@@ -74,7 +74,8 @@ def catalog(database):
     """Read the whole catalogue of ``database`` with one listCollections."""
     entries = []
     # list_collections() knows no codec: UUIDs would be bytes, and an odd date in a view's pipeline an error
-    for found in database.cursor_command("listCollections", codec_options=CODEC):
+    preference = database.read_preference
+    for found in database.cursor_command("listCollections", codec_options=CODEC, read_preference=preference):
         entries.append(Entry(found["name"], found["type"], found["options"], found["info"].get("uuid")))
     buckets = {entry.name[len(BUCKETS) :]: entry.uuid for entry in entries if entry.name.startswith(BUCKETS)}
     return Catalog(

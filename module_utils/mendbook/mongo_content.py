@@ -23,8 +23,8 @@ from .mongo_raw import sum_collection
 # A record may be dated this far ahead of us before it counts as one from the future.
 CLOCK_SKEW = timedelta(minutes=5)
 # server errors that say: what was read is not there under this name any more
-_GONE = (26, 43, 175, 246, 361)
-_DATES = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_CLAMP)
+GONE = (26, 43, 175, 246, 361)
+DATES = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_CLAMP)
 
 
 def shapes(database, names=None, seen=None, deadline=nullcontext):
@@ -37,35 +37,40 @@ def shapes(database, names=None, seen=None, deadline=nullcontext):
     found = {}
     for name in live if names is None else names:
         if name in live:
-            entry = live[name]
             indexes, building = [], []
-            if entry.type != "view":
+            if live[name].type != "view":
                 with deadline():
-                    indexes, building = _indexes(database, name)
-            found[name] = {
-                "type": entry.type,
-                "options": extended(entry.options),
-                "indexes": indexes,
-                "building": building,
-            }
+                    indexes, building = index_specs(database, name)
+            found[name] = shape_of(live[name], indexes, building)
     return found
 
 
-def _indexes(database, name):
-    """(specifications, names of those that are still being built)."""
+def shape_of(entry, indexes, building):
+    """One entry of `shapes`: of an Entry of the catalogue and what `index_specs` says."""
+    return {
+        "type": entry.type,
+        "options": extended(entry.options),
+        "indexes": [extended(spec) for spec in indexes],
+        "building": building,
+    }
+
+
+def index_specs(database, name):
+    """(specifications with BSON values, names of those that are still being built)."""
+    command = {"listIndexes": name, "includeBuildUUIDs": True}
     try:
         # a collection has at most 64 indexes, so there is never a second batch
-        reply = database.command({"listIndexes": name, "includeBuildUUIDs": True}, codec_options=CODEC)
+        reply = database.command(command, codec_options=CODEC, read_preference=database.read_preference)
     except driver.OperationFailure as error:
-        if error.code in _GONE:
-            raise _changed(name) from None
+        if error.code in GONE:
+            raise changed(name) from None
         raise
     specs, building = [], []
     for one in reply["cursor"]["firstBatch"]:
         if "buildUUID" in one:
             one = one["spec"]
             building.append(one["name"])
-        specs.append(extended(one))
+        specs.append(one)
     return specs, building
 
 
@@ -90,10 +95,10 @@ class Reader:
         if isinstance(uuid, UUID):
             uuid = Binary.from_uuid(uuid)
         try:
-            return sum_collection(database, data_name, uuid, on_reply=self._account, session=session)
+            return sum_collection(database, data_name, uuid, on_reply=self.account, session=session)
         except driver.OperationFailure as error:
-            if error.code in _GONE:
-                raise _changed(data_name) from None
+            if error.code in GONE:
+                raise changed(data_name) from None
             raise
 
     def fold_all(self, database, wanted):
@@ -106,11 +111,16 @@ class Reader:
                 read.result()
             return {name: read.result() for name, read in reads.items()}
         finally:
-            self._stop.set()
+            self.stop()
             pool.shutdown(cancel_futures=True)
             self._stop.clear()
 
-    def _account(self, documents, size):
+    def stop(self):
+        """Let every reader end with its next reply."""
+        self._stop.set()
+
+    def account(self, documents, size):
+        """Count what one reply has brought and wait as the rate asks; MendError when the others have stopped."""
         with self._lock:
             if self._started is None:
                 self._started = time.monotonic()
@@ -136,18 +146,31 @@ def newest(collection, field=None, before=None):
     dated 2099 must not make a dead feed look alive.
     """
     before = before or now() + CLOCK_SKEW
+    query = newest_query(field, before)
+    found = collection.with_options(codec_options=DATES).find_one(
+        query["filter"], query["projection"], sort=list(query["sort"].items())
+    )
+    return newest_in(found, field, before)
+
+
+def newest_query(field, before):
+    """Filter, projection and sort of the find that gives `newest_in` its document."""
     path = field or "_id"
     limit = before if field else ObjectId(int(before.timestamp()).to_bytes(4, "big") + b"\xff" * 8)
-    found = collection.with_options(codec_options=_DATES).find_one(
-        {path: {"$lte": limit}}, {path: 1} if path == "_id" else {path: 1, "_id": 0}, sort=[(path, -1)]
-    )
+    projection = {path: 1} if path == "_id" else {path: 1, "_id": 0}
+    return {"filter": {path: {"$lte": limit}}, "projection": projection, "sort": {path: -1}}
+
+
+def newest_in(found, field, before):
+    """The latest time that is not after ``before`` in the document that `newest_query` has found, or ``None``."""
+    path = field or "_id"
     times = [] if found is None else list(_times(found, path.split(".")))
     return max((time for time in times if time <= before), default=None)
 
 
 def date_fields(collection):
     """Names of the top-level fields that hold a date in one document of the collection, to offer them."""
-    found = collection.with_options(codec_options=_DATES).find_one({}) or {}
+    found = collection.with_options(codec_options=DATES).find_one({}) or {}
     return [name for name, value in found.items() if isinstance(value, datetime)]
 
 
@@ -196,23 +219,30 @@ def has_sum(entry):
 
 
 def _entry(collection, entry, total, time_fields, before):
-    made = {"type": entry["type"], "options": entry["options"], "indexes": entry["indexes"]}
     if entry["type"] == "view":
-        return {**made, "count": None, "sum": None, "newest": "unknown"}
-    buckets = {}
-    if entry["type"] == "timeseries" and total:
-        buckets = {"buckets": total.count}
-    counted = total.count if total and not buckets else collection.count_documents({})
+        return manifest_entry(entry)
+    buckets = total.count if entry["type"] == "timeseries" and total else None
+    counted = total.count if total and buckets is None else collection.count_documents({})
     field = time_field(entry, collection.name, time_fields)
-    latest = newest(collection, field, before)
-    return {
-        **made,
-        "count": counted,
-        **buckets,
-        "sum": total.hex() if total else None,
-        "newest": iso(latest) if latest else "unknown",
-        **({"newest_field": field} if field else {}),
-    }
+    return manifest_entry(entry, counted, total, newest(collection, field, before), field)
+
+
+def manifest_entry(shape, count=None, total=None, latest=None, field=None, snapshot=True):
+    """What a manifest says of one collection: its shape, and what was read of it.
+
+    ``total`` is the DocumentSum of its documents, of a time-series' buckets; ``latest`` the time of its newest record,
+    in ``field`` where that is not ``_id``. ``snapshot`` False: it was not read at the moment that all others are of.
+    """
+    made = {"type": shape["type"], "options": shape["options"], "indexes": shape["indexes"], "count": count}
+    if shape["type"] == "timeseries" and total:
+        made["buckets"] = total.count
+    made["sum"] = total.hex() if total and has_sum(shape) else None
+    made["newest"] = iso(latest) if latest else "unknown"
+    if field:
+        made["newest_field"] = field
+    if not snapshot:
+        made["snapshot"] = False
+    return made
 
 
 def now():
@@ -226,7 +256,7 @@ def iso(moment):
     return (text[:-4] if text.endswith(".000") else text) + "Z"
 
 
-def _changed(name):
+def changed(name):
     return MendError(
         f"{quoted(name)} was dropped, renamed or replaced while it was read: run it again when that has ended",
         rule="changed",

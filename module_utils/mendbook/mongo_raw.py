@@ -7,7 +7,7 @@ pymongo's find_raw_batches makes one object per document on the way, which costs
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from struct import Struct
 
 from bson import Int64
@@ -34,25 +34,41 @@ def sum_collection(database, name, uuid=None, document_bytes=1024, on_reply=None
     when the UUID is another one) and connection errors.
     """
     total = DocumentSum()
-    command = {"find": name, "batchSize": _batch_size(document_bytes), "readConcern": {"level": "local"}}
+    find = {"find": name, "readConcern": {"level": "local"}}
     if uuid is not None:
-        command["collectionUUID"] = uuid
+        find["collectionUUID"] = uuid
+    with closing(replies(database, find, total, document_bytes, session)) as arrays:
+        for documents in arrays:
+            added, count = fold_array(documents)
+            total.add_folded(added, count, len(documents))
+            if on_reply:
+                on_reply(count, len(documents))
+    return total
+
+
+def replies(database, find, total, document_bytes=1024, session=None):
+    """Yield the documents of each reply to the command ``find`` as they came: a BSON array, for `fold_array`.
+
+    ``total`` is a DocumentSum that the caller adds each of them to: later replies go by the size of what came.
+    The cursor is closed when the caller stops early.
+    """
+    command = {**find, "batchSize": _batch_size(document_bytes)}
+    preference = database.read_preference
     cursor = 0
     with nullcontext(session) if session else database.client.start_session() as used:
         try:
             while True:
-                reply = database.command(command, codec_options=_CODEC, session=used)["cursor"].raw
-                cursor, documents = _cursor(reply)
-                added, count = fold_array(documents)
-                total.add_folded(added, count, len(documents))
-                if on_reply:
-                    on_reply(count, len(documents))
+                reply = database.command(command, codec_options=_CODEC, session=used, read_preference=preference)
+                cursor, documents = _cursor(reply["cursor"].raw)
+                del reply
+                yield documents
+                del documents
                 if not cursor:
-                    return total
+                    return
                 size = _batch_size(total.bytes // total.count if total.count else document_bytes)
-                command = {"getMore": Int64(cursor), "collection": name, "batchSize": size}
+                command = {"getMore": Int64(cursor), "collection": find["find"], "batchSize": size}
         except BaseException:
-            _close(database, name, cursor, used)
+            _close(database, find["find"], cursor, used)
             raise
 
 
@@ -71,8 +87,11 @@ def _cursor(reply):
     return cursor, documents
 
 
-def fold_array(array):
-    """(sum, count) of the documents in a BSON array of documents, as ``dump_sums.fold`` has it for a batch."""
+def fold_array(array, keep=None):
+    """(sum, count) of the documents in a BSON array of documents, as ``dump_sums.fold`` has it for a batch.
+
+    ``keep(document)`` is called with a view of each.
+    """
     view = memoryview(array)
     total = count = 0
     position, last = 4, len(view) - 1
@@ -83,7 +102,10 @@ def fold_array(array):
             longer_at *= 10
         position += before
         length = _length_at(view, position)[0]
-        total += digest(view[position : position + length])
+        document = view[position : position + length]
+        total += digest(document)
+        if keep:
+            keep(document)
         position += length
         count += 1
     if position != last:
@@ -95,6 +117,7 @@ def _close(database, name, cursor, session):
     if not cursor:
         return
     try:
-        database.command({"killCursors": name, "cursors": [Int64(cursor)]}, session=session)
+        command = {"killCursors": name, "cursors": [Int64(cursor)]}
+        database.command(command, session=session, read_preference=database.read_preference)
     except driver.PyMongoError:
         return  # the server drops it by itself in ten minutes

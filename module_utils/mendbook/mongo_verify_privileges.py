@@ -34,8 +34,8 @@ class Reading:
                     f"read the buckets of the time-series {quoted(name)}", "backup", "admin", ", or set content to none"
                 )
 
-    def _may(self, action, collection):
-        return self._user is None or allows(self._privileges, action, self._database, collection)
+    def _may(self, action, collection, database=None):
+        return self._user is None or allows(self._privileges, action, database or self._database, collection)
 
     def _refused(self, what, role, where, otherwise=""):
         name, home = self._user["user"], self._user["db"]

@@ -13,6 +13,7 @@ from ansible.module_utils.mendbook.mongo_raw import fold_array, sum_collection
 from bson import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors as driver
+from pymongo.read_preferences import ReadPreference
 
 from dump_writer import made
 
@@ -42,13 +43,15 @@ class Server:
         self.replies = list(replies)
         self.commands = []
         self.client = self
+        self.read_preference = ReadPreference.SECONDARY
 
     @contextmanager
     def start_session(self):
         yield "the session"
 
-    def command(self, command, codec_options=None, session=None):
+    def command(self, command, codec_options=None, session=None, read_preference=None):
         assert session == "the session", "a cursor belongs to one session"
+        assert read_preference is self.read_preference, "and to one member"
         self.commands.append(dict(command))
         if "killCursors" in command:
             return {"ok": 1}
