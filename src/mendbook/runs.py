@@ -48,8 +48,10 @@ def run(
     """
     root = content.content_root()
     chosen = content.procedure(procedure, root)
-    values = declared.check({**(variables or {}), **_confirmation(chosen, confirm)}, chosen)
-    request = Request(chosen, _inventory(inventory), _limit(limit), check, new_run_id(), environment.state_folder())
+    values = declared.check({**(variables or {}), **confirmation(chosen, confirm)}, chosen)
+    request = Request(
+        chosen, inventory_sources(inventory), checked_limit(limit), check, new_run_id(), environment.state_folder()
+    )
     withdrawn = declared.withdraw_secrets(values, chosen)
     return _Run(request, root, diff, values, withdrawn, timeout_seconds, on_event or (lambda event: None)).go()
 
@@ -113,7 +115,8 @@ class _Run:
             self.tell(TaskEnded(step.host, step.task, host_result(step, self.request.check)))
 
 
-def _confirmation(procedure: content.Procedure, confirm: str | None) -> dict[str, str]:
+def confirmation(procedure: content.Procedure, confirm: str | None) -> dict[str, str]:
+    """The variables that confirm the target; UsageError where the procedure asks for no confirmation."""
     if confirm is None:
         return {}
     names = [name for role, _ in procedure.roles if (name := f"{role}_confirm") in procedure.options]
@@ -122,7 +125,7 @@ def _confirmation(procedure: content.Procedure, confirm: str | None) -> dict[str
     return dict.fromkeys(names, confirm)
 
 
-def _inventory(given: Inventory) -> tuple[str, ...]:
+def inventory_sources(given: Inventory) -> tuple[str, ...]:
     """Sources as ansible takes them, with absolute paths: it runs in another folder."""
     sources = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     if not sources:
@@ -141,7 +144,8 @@ def _source(text: str) -> str:
     return str(path)
 
 
-def _limit(text: str | None) -> str | None:
+def checked_limit(text: str | None) -> str | None:
+    """The limit as ansible takes it, with an absolute path, or UsageError."""
     if text is None:
         return None
     if not text.strip():

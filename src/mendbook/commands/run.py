@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mendbook import completion
 from mendbook.errors import MendError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _CHANGED = 10
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """``90``, ``90s``, ``15m`` or ``2h``, as seconds."""
     if value is None:
         return None
@@ -29,21 +30,30 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 
 
 @click.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.procedures)
 @click.option(
     "-i",
     "--inventory",
     multiple=True,
     required=True,
     envvar="ANSIBLE_INVENTORY",
+    shell_complete=completion.files,
     help="Inventory file or folder, or hosts with a comma; may be repeated.",
 )
-@click.option("-e", "--variable", "words", multiple=True, metavar="K=V|@FILE", help="Variables; may be repeated.")
+@click.option(
+    "-e",
+    "--variable",
+    "words",
+    multiple=True,
+    metavar="K=V|@FILE",
+    shell_complete=completion.variables,
+    help="Variables; may be repeated.",
+)
 @click.option("--confirm", metavar="TARGET", help="The target's identity, as the plan prints it.")
 @click.option("--check", is_flag=True, help="Only show the plan; nothing is changed.")
 @click.option("--diff", is_flag=True, help="Show every change with its before and after.")
 @click.option("--limit", metavar="HOSTS", help="Only these hosts of the inventory.")
-@click.option("--timeout", metavar="TIME", callback=_seconds, help="Stop after this time (90s, 15m, 2h).")
+@click.option("--timeout", metavar="TIME", callback=seconds, help="Stop after this time (90s, 15m, 2h).")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, the outcome last.")
 @click.option("--exit-code", is_flag=True, help=f"End with {_CHANGED} when something changed (or would).")
 def command(

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mendbook import content
+from mendbook import completion, content
 from mendbook.content import Option, Procedure
 
 _RISKS = {
@@ -24,7 +24,7 @@ _MARKUP = re.compile(r"\b[CVOMBI]\(([^)]*)\)")
 
 
 @click.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.procedures)
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def command(name: str, as_json: bool) -> None:
     """Show the procedure NAME: what it does, its risk, its variables, examples, and how to undo it."""
