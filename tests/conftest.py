@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ sys.path.insert(0, str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 # ansible-playbook started by a test leaves its .pyc files, or every start costs half as much again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# a job in the background of a shell without job control ignores SIGINT, and so would every process that a test stops
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def core_folder(core: str) -> Path | None:
