@@ -19,21 +19,20 @@ _MARGIN_SECONDS = 1.0
 _FRESH_SECONDS = 0.25
 
 
-class MongoLease:
-    """A lease on one MongoDB database, held while the ``with`` block runs.
+class Lease:
+    """What every lease does: held while the ``with`` block runs, renewed by a thread, lost when it cannot be.
 
-    A small capped collection, ``__mend_lock``, is a log: its newest entry says who holds the lease until when, and
-    the next entry's ``_id`` is one more. Whoever inserts that ``_id`` first has won; nothing is ever updated, because
-    the least roles that can restore (backup and restore) may insert and not update. Only the server's clock decides,
-    so skewed clocks of two control nodes do not matter. Entering raises `Locked` at once when the lease is taken.
-    ``fence`` grows with every owner.
+    Entering raises `Locked` at once when the lease is taken. A subclass knows the place: ``_acquire``, ``_renew`` and
+    ``_release`` (which call ``_good_for``), ``_failures()`` (what a renewal may raise that the next may not) and
+    ``_advice`` (what whoever lost the lease should do).
     """
 
-    def __init__(self, database, run, who=None, seconds=30):
-        self.database = database
+    _advice = "see who holds the lock, then run again"
+
+    def __init__(self, name, run, who, seconds):
+        self.name = name
         self.run = run
         self.seconds = seconds
-        self.fence = None
         self.owner = f"{run}/{secrets.token_hex(8)}"
         self._who = {
             "owner": self.owner,
@@ -61,27 +60,56 @@ class MongoLease:
 
     def check(self):
         """Raise `Unknown` when the lease is no longer surely ours; costs nothing."""
-        if self._lost is None and _now() >= self._good_until:
+        if self._lost is None and steady_now() >= self._good_until:
             self._lost = f"it could not be renewed for {self.seconds} seconds"
         if self._lost:
             raise Unknown(
-                f"lost the lock on {self.database.name}: {self._lost}; another run may be at work there, so this one "
-                "stopped: see who holds the lock, then run undo_restore_mongo with mongo_undo_action finish or undo",
+                f"lost the lock on {self.name}: {self._lost}; another run may be at work there, so this one "
+                f"stopped: {self._advice}",
                 rule="lock_lost",
-                details={"run": self.run, "database": self.database.name},
+                details={"run": self.run, "locked": self.name},
             )
 
     def confirm(self):
         """Renew the lease now, or raise `Unknown`; for the moment before a step that changes live data."""
         self.check()
-        if _now() - self._renewed_at > _FRESH_SECONDS:
+        if steady_now() - self._renewed_at > _FRESH_SECONDS:
             self._renew()
             self.check()
+
+    def _good_for(self, asked_at):
+        self._renewed_at = asked_at
+        self._good_until = asked_at + self.seconds - _MARGIN_SECONDS
+
+    def _beat(self):
+        while not self._stop.wait(self.seconds / 3) and not self._lost:
+            try:
+                self._renew()
+            except self._failures():
+                # a failover or a cut: the lease lives on until its time, and so does trying
+                self._stop.wait(min(1.0, self.seconds / 10))
+
+
+class MongoLease(Lease):
+    """A lease on one MongoDB database, held while the ``with`` block runs.
+
+    A small capped collection, ``__mend_lock``, is a log: its newest entry says who holds the lease until when, and
+    the next entry's ``_id`` is one more. Whoever inserts that ``_id`` first has won; nothing is ever updated, because
+    the least roles that can restore (backup and restore) may insert and not update. Only the server's clock decides,
+    so skewed clocks of two control nodes do not matter. ``fence`` grows with every owner.
+    """
+
+    _advice = "see who holds the lock, then run undo_restore_mongo with mongo_undo_action finish or undo"
+
+    def __init__(self, database, run, who=None, seconds=30):
+        super().__init__(database.name, run, who, seconds)
+        self.database = database
+        self.fence = None
 
     def _acquire(self):
         from pymongo.errors import CollectionInvalid, OperationFailure
 
-        asked_at = _now()
+        asked_at = steady_now()
         with _timeout(10):
             log = _log(self.database)
             newest = _newest(log)
@@ -93,21 +121,17 @@ class MongoLease:
                         raise
             now = server_now(self.database)
             if newest and newest["until"] > now:
-                raise _locked(self.database, _facts(newest, now))
+                raise locked(self.name, _facts(newest, now), self.seconds)
             number = newest["_id"] + 1 if newest else 1
             self._entry = {**self._who, "fence": number, "since": now}
             if not self._append(number, now):
-                raise _locked(self.database, _facts(_newest(log), now))
+                raise locked(self.name, _facts(_newest(log), now), self.seconds)
         self.fence = number
         self._good_for(asked_at)
 
-    def _good_for(self, asked_at):
-        self._renewed_at = asked_at
-        self._good_until = asked_at + self.seconds - _MARGIN_SECONDS
-
     def _renew(self):
         with self._renewing, _timeout(self.seconds / 3):
-            asked_at = _now()
+            asked_at = steady_now()
             if self._append(self._entry["_id"] + 1, server_now(self.database)):
                 self._good_for(asked_at)
                 return
@@ -136,15 +160,10 @@ class MongoLease:
         self._entry = entry
         return True
 
-    def _beat(self):
+    def _failures(self):
         from pymongo.errors import PyMongoError
 
-        while not self._stop.wait(self.seconds / 3) and not self._lost:
-            try:
-                self._renew()
-            except PyMongoError:
-                # a failover or a cut: the lease lives on until its time, and so does trying
-                self._stop.wait(min(1.0, self.seconds / 10))
+        return PyMongoError
 
     def _release(self):
         from pymongo.errors import PyMongoError
@@ -188,11 +207,12 @@ def _facts(entry, now):
     return facts
 
 
-def _locked(database, facts):
+def locked(name, facts, seconds):
+    """Return the `Locked` of ``name`` that tells who holds it (``facts``), on a lease of ``seconds``."""
     return Locked(
-        f"{database.name} is locked by run {facts['run']} of {facts['holder']} on {facts['host']} "
+        f"{name} is locked by run {facts['run']} of {facts['holder']} on {facts['host']} "
         f"(pid {facts['pid']}) since {facts['since']}: wait for it, or look there whether it still runs; "
-        "a lock whose owner died is free after 30 seconds",
+        f"a lock whose owner died is free after {seconds} seconds",
         rule="lock",
         details=facts,
     )
@@ -219,6 +239,6 @@ def _user():
         return str(os.getuid())
 
 
-def _now():
+def steady_now():
     """Seconds of a clock that no one sets, and that goes on while the machine sleeps where there is such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

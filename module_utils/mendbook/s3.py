@@ -32,12 +32,13 @@ class Patience:
     """How long one piece of work is tried again although nothing comes of it.
 
     ``wait`` sleeps before the next try, or raises the error when it is of the lasting kind, when nothing has
-    progressed for ``seconds``, or, with ``unreachable_tries``, when nobody listened that often.
+    progressed for ``seconds`` and ``least_tries``, or, with ``unreachable_tries``, when nobody listened that often.
     """
 
-    def __init__(self, seconds=PATIENCE_SECONDS, unreachable_tries=4, sleep=time.sleep):
+    def __init__(self, seconds=PATIENCE_SECONDS, unreachable_tries=4, sleep=time.sleep, least_tries=1):
         self.tries = 0
         self._seconds = seconds
+        self._least_tries = least_tries
         self._unreachable_tries = unreachable_tries
         self._sleep = sleep
         self._fruitless = 0
@@ -58,7 +59,7 @@ class Patience:
             raise error
         # equal jitter, so that parallel readers do not return at the same instant
         pause = min(8.0, 0.05 * 2**self._fruitless) * random.uniform(0.5, 1.0)  # noqa: S311 (not a secret)
-        if time.monotonic() - self._since + pause > self._seconds:
+        if self._fruitless >= self._least_tries and time.monotonic() - self._since + pause > self._seconds:
             raise error
         self._sleep(pause)
 
@@ -79,6 +80,8 @@ def client(params, connections=16):
         config = Config(
             # "when_supported" would hide the body behind a checking stream, which cannot check a range anyway
             response_checksum_validation="when_required",
+            # "when_supported" would send a sum that older stores do not know; what is written has its Content-MD5
+            request_checksum_calculation="when_required",
             s3={"addressing_style": "path"} if params.get("s3_path_style") else None,
             max_pool_connections=connections,
             **_LIMITS,

@@ -105,12 +105,16 @@ def read_manifest(client, backup, params):
     return dataclasses.replace(backup, manifest=content)
 
 
-def listing(client, bucket, prefix, max_objects=MAX_OBJECTS):
-    """Return (entries, newest first within a key, delete markers, notes about what the credentials cannot see)."""
+def listing(client, bucket, prefix, max_objects=MAX_OBJECTS, with_versions=False):
+    """Return (entries, newest first within a key, delete markers, notes about what the credentials cannot see).
+
+    The entries have version ids when there are any, or with ``with_versions``, for a second look that must not depend
+    on what else lies under the prefix.
+    """
     notes = []
     try:
         versions, markers = _pages(client, bucket, prefix, max_objects, "list_object_versions")
-        if markers or any(version.get("VersionId", "null") != "null" for version in versions):
+        if with_versions or markers or any(version.get("VersionId", "null") != "null" for version in versions):
             hiding = {marker.key: marker.last_modified for marker in markers if marker.current}
             return [_entry(version, version["VersionId"], hiding) for version in versions], markers, notes
     except MendError as error:
@@ -178,7 +182,8 @@ def _backup_name(key):
 
 
 def _is_backup(entry, pointers):
-    if manifest.object_key(entry.key) or s3_mark.parse_key(entry.key) or entry.key.endswith("/"):
+    about = manifest.object_key(entry.key) or s3_mark.parse_key(entry.key) or s3_mark.is_lock(entry.key)
+    if about or entry.key.endswith("/"):
         return False
     # older and deleted versions of a pointer are pointers, too
     is_pointer = entry.key in pointers or posixpath.basename(entry.key) == "latest"

@@ -19,6 +19,8 @@ FAILURES = (boto.BotoCoreError, boto.ClientError, urllib3.HTTPError, OSError)
 # S3 refuses a clock that is further away
 _SMALLEST_SKEW_SECONDS = 15 * 60
 _BUSY_CODES = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequestsException")
+# what arrived is not what was sent
+_DAMAGED_CODES = ("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody")
 _BROKEN_WIRE = (
     boto.ReadTimeoutError,
     boto.ConnectTimeoutError,
@@ -49,7 +51,7 @@ def is_transient(error):
     """Whether the same request may succeed in a moment: S3 is busy or broken, or the wire was."""
     if isinstance(error, boto.ClientError):
         status = status_of(error)
-        return status == 429 or (status >= 500 and status != 501) or code_of(error) in _BUSY_CODES
+        return status == 429 or (status >= 500 and status != 501) or code_of(error) in _BUSY_CODES + _DAMAGED_CODES
     return isinstance(error, _BROKEN_WIRE) and not isinstance(error, boto.SSLError)
 
 
@@ -169,6 +171,11 @@ _REFUSALS = {
     "s3_sse_customer_key must hold it; the region and the clock of this machine are the other usual causes",
     "AllAccessDisabled": "all access to it is switched off at the store. Ask whoever owns the account",
     "KMS.DisabledException": "the KMS key that encrypts it is disabled. Enable the key",
+    **dict.fromkeys(
+        _DAMAGED_CODES,
+        "what arrives at S3 is not what was sent, however often it is sent. Something on the way changes or cuts it: "
+        "look at proxies and the network",
+    ),
     "NotImplemented": "this store does not know the request, which needs {action}",
 }
 

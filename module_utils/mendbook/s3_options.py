@@ -118,8 +118,8 @@ def encryption_arguments(params):
     return {name: value for name, value in given.items() if value}
 
 
-def store_arguments(params, *, small=False):
-    """Return the arguments of a new object for the STORE_SPEC options and SSE-C.
+def store_arguments(params, *, small=False, retain=True):
+    """Return the arguments of a new object for the STORE_SPEC options and SSE-C; ``retain`` is the object lock.
 
     ``small`` leaves the storage class out: a small object costs as much in every class, and from an archive class it
     could not be read.
@@ -127,7 +127,7 @@ def store_arguments(params, *, small=False):
     arguments = dict(sse_arguments(params), **encryption_arguments(params))
     if params.get("storage_class") and not small:
         arguments["StorageClass"] = params["storage_class"]
-    if params.get("object_lock_mode"):
+    if params.get("object_lock_mode") and retain:
         until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=params["object_lock_days"])
         arguments.update(ObjectLockMode=params["object_lock_mode"], ObjectLockRetainUntilDate=until)
     return arguments

@@ -92,7 +92,8 @@ options:
         restored. Manifests and pointers never get this class.
     type: str
   server_side_encryption:
-    description: How the store encrypts what is written, with its own key or one of its KMS. Without it, as the bucket says.
+    description:
+      - How the store encrypts what is written, with its own key or with one of its KMS. Without it, as the bucket says.
     type: str
     choices: [AES256, aws:kms, aws:kms:dsse]
   sse_kms_key_id:

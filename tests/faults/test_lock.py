@@ -137,8 +137,8 @@ def test_an_owner_whose_lease_was_taken_is_told_before_its_next_step(database):
 
 def test_an_owner_that_could_not_renew_in_time_is_told_without_asking_the_server(database, monkeypatch):
     with MongoLease(database, "first") as lease:
-        now = lock._now()
-        monkeypatch.setattr(lock, "_now", lambda: now + 31)
+        now = lock.steady_now()
+        monkeypatch.setattr(lock, "steady_now", lambda: now + 31)
         with pytest.raises(Unknown, match="renewed"):
             lease.check()
 

@@ -39,7 +39,7 @@ def test_a_lease_that_is_over_has_no_time_left():
 
 
 def test_locked_names_run_person_host_and_start():
-    error = lock._locked(DATABASE, lock._facts(ENTRY, NOON))
+    error = lock.locked(DATABASE.name, lock._facts(ENTRY, NOON), 30)
     assert error.reason == "locked"
     for word in ("estore", "r1", "alice", "ops1", "2026-01-01T12:00:00"):
         assert word in error.msg

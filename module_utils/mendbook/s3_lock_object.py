@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""The objects that a lock in S3 is made of: read with their age, written on a condition, listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import email.utils
+import json
+
+from . import s3
+from .errors import MendError
+from .s3_errors import FAILURES, code_of, place, shown, status_of
+from .s3_mark import lock_key
+from .s3_new import content_md5
+from .s3_options import encryption_arguments
+
+# a lock that claims more is believed no longer
+LONGEST_SECONDS = 600
+# S3 tells whole seconds, and its machines need not agree on them
+_SLACK_SECONDS = 2
+_MAX_BYTES = 64 << 10
+
+
+class NoConditions(Exception):
+    """The store says that it does not know conditional writes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A lock object as S3 told of it; ``etag`` is None when it is not there, ``entry`` {} when it cannot be read."""
+
+    key: str
+    now: datetime.datetime
+    etag: str | None = None
+    entry: dict = dataclasses.field(default_factory=dict)
+    age_seconds: float = 0.0
+
+    def is_held(self, default_seconds):
+        """Whether somebody holds it; ``default_seconds`` is the lease of an entry that does not say its own."""
+        return bool(self.etag) and not self.entry.get("released") and self._remaining(default_seconds) >= 0
+
+    def facts(self, default_seconds):
+        """Return run, holder, host, pid, since and remaining_seconds, fit for a message."""
+        facts = {name: shown(self.entry.get(name, "unknown")) for name in ("run", "holder", "host", "since")}
+        facts["pid"] = self.entry["pid"] if isinstance(self.entry.get("pid"), int) else 0
+        facts["remaining_seconds"] = round(max(0.0, self._remaining(default_seconds)), 1)
+        return facts
+
+    def _remaining(self, default_seconds):
+        told = self.entry.get("seconds")
+        lease = told if isinstance(told, (int, float)) and 0 < told <= LONGEST_SECONDS else default_seconds
+        return lease + _SLACK_SECONDS - self.age_seconds
+
+
+class LockObjects:
+    """The lock objects of one prefix; every call is tried again while S3 is busy, and raises MendError in words."""
+
+    def __init__(self, client, bucket, prefix, params):
+        self.key = lock_key(prefix)
+        self.prefix = prefix
+        self._client, self._bucket = client, bucket
+        self._encryption = encryption_arguments(params or {})
+
+    def read(self, key):
+        """Return the object as Seen."""
+
+        def get():
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            except FAILURES as error:
+                if _is_missing(error):
+                    return error.response, None
+                raise
+            with answer["Body"] as body:
+                return answer, body.read(_MAX_BYTES)
+
+        answer, text = self._call(get, "read", "s3:GetObject", key)
+        now = _date(answer, key)
+        if text is None:
+            return Seen(key, now)
+        age = (now - answer["LastModified"]).total_seconds()
+        return Seen(key, now, answer["ETag"], _entry(text), age)
+
+    def write(self, key, entry, patience_seconds=s3.PATIENCE_SECONDS, **condition):
+        """Write the entry (None: nothing, not even an object) and return the ETag, None when the condition is not met.
+
+        A try whose answer got lost may be the reason why the next one's condition is not met. Raises NoConditions.
+        """
+        body = b"" if entry is None else json.dumps(entry).encode()
+        arguments = dict(self._encryption, ContentMD5=content_md5(body), ContentType="application/json", **condition)
+
+        def put():
+            try:
+                return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **arguments)["ETag"]
+            except FAILURES as error:
+                if condition and status_of(error) == 501:
+                    raise NoConditions from error
+                if condition and (status_of(error) in (409, 412) or _is_missing(error)):
+                    return None
+                raise
+
+        return self._call(put, "write", "s3:PutObject", key, patience_seconds)
+
+    def delete(self, key):
+        """Delete an object, or raise MendError when that is not allowed."""
+        self._call(
+            lambda: self._client.delete_object(Bucket=self._bucket, Key=key), "delete", "s3:DeleteObject", key, 5
+        )
+
+    def shares(self):
+        """Return Seen of the objects of single runs that may still count: not empty, and young enough."""
+        stem = lock_key(self.prefix, "")[: -len(".json")]
+        following, found = {}, []
+        while following is not None:
+            page = self._list(stem, following)
+            now = _date(page, stem)
+            for listed in page.get("Contents", []):
+                age = (now - listed["LastModified"]).total_seconds()
+                if listed["Size"] and age <= LONGEST_SECONDS + _SLACK_SECONDS:
+                    found.append(self.read(listed["Key"]))
+            more = page.get("NextContinuationToken")
+            following = {"ContinuationToken": more} if more else None
+        return found
+
+    def _list(self, stem, following):
+        def ask():
+            return self._client.list_objects_v2(Bucket=self._bucket, Prefix=stem, **following)
+
+        return self._call(ask, "list", "s3:ListBucket", stem)
+
+    def _call(self, operation, verb, action, key, patience_seconds=s3.PATIENCE_SECONDS):
+        doing = f"{verb} the lock {place(self._bucket, key)}"
+        endpoint = self._client.meta.endpoint_url
+        return s3.call(operation, doing, action, endpoint, self._bucket, key, s3.Patience(patience_seconds))
+
+
+def _is_missing(error):
+    return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
+
+
+def _date(answer, key):
+    try:
+        return email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, TypeError, ValueError):
+        raise MendError(
+            f"Cannot tell how old the lock {shown(key)} is: S3 answers without a Date. "
+            "Something between here and the store takes the header away.",
+            rule="lock",
+        ) from None
+
+
+def _entry(text):
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}

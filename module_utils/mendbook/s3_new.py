@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""A new object, made once and never over another, although answers of S3 get lost."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import secrets
+
+from . import s3
+from .errors import MendError, Refused, Unknown, VerifyFailed
+from .s3_errors import FAILURES, code_of, explain, is_transient, place, shown, status_of
+from .s3_options import sse_arguments
+
+# in the object's metadata: which attempt made it
+_MARK = "mendbook-upload"
+# a last try after the longest deadline of a connection, even if that took all the patience
+_LEAST_TRIES = 4
+_OPTION_CODES = ("InvalidRequest", "InvalidArgument", "InvalidStorageClass", "InvalidEncryptionAlgorithmError")
+
+
+@dataclasses.dataclass(frozen=True)
+class Uploaded:
+    """An object as S3 tells of it after it was written; ``version_id`` is None in a bucket without versions."""
+
+    key: str
+    version_id: str | None
+    etag: str
+    size: int
+    sha256: str
+
+
+class NewObject:
+    """One object to be made; its metadata name this attempt, so that it can be known again."""
+
+    def __init__(self, client, bucket, key, params, action="s3:PutObject"):
+        self.name = place(bucket, key)
+        self.metadata = {_MARK: secrets.token_hex(16)}
+        self._client, self._bucket, self._key = client, bucket, key
+        self._encryption = sse_arguments(params)
+        self._action = action
+
+    def refuse_existing(self):
+        """Raise `Refused` when there is an object of this key."""
+        if self._head() is not None:
+            raise self._exists()
+
+    def make(self, operation):
+        """Call operation(**condition) until the object is there because of it; MendError when it cannot be made.
+
+        `Unknown` when it may or may not be there, because S3 does not answer any more.
+        """
+        condition, lost = {"IfNoneMatch": "*"}, None
+        patience = s3.Patience(least_tries=_LEAST_TRIES)
+        while True:
+            try:
+                operation(**condition)
+                return
+            except FAILURES as error:
+                if condition and status_of(error) == 501:
+                    # a store without conditions: a look right before has to do
+                    self.refuse_existing()
+                    condition = {}
+                elif is_transient(error):
+                    lost = error
+                    if self._made_while_waiting(patience, error):
+                        return
+                elif status_of(error) in (404, 409, 412) and code_of(error) != "NoSuchBucket":
+                    if self._is_made():
+                        return
+                    if lost is None:
+                        raise self._not_made(error) from error
+                    # S3 may still be at work on the try whose answer got lost
+                    if self._made_while_waiting(patience, lost):
+                        return
+                else:
+                    raise self.explain(error) from error
+
+    def read_back(self, size, sha256):
+        """Return Uploaded as S3 tells of the object; VerifyFailed when that is not what was sent."""
+        head = self._head()
+        if head is None or not self._is_ours(head) or head["ContentLength"] != size:
+            found = "it is not there" if head is None else "it has {} bytes".format(head["ContentLength"])
+            if head is not None and not self._is_ours(head):
+                found = "something else was written over it"
+            raise VerifyFailed(
+                f"{self.name} was written with {size} bytes, and now {found}. See who else writes there.", rule="s3"
+            )
+        return Uploaded(self._key, head.get("VersionId"), head["ETag"].strip('"'), size, sha256)
+
+    def explain(self, error, tries=1, doing="write"):
+        """Return the MendError for what went wrong while the object or a part of it was written."""
+        if code_of(error) in _OPTION_CODES:
+            told = shown(error.response["Error"].get("Message", ""))
+            return MendError(
+                f"Cannot {doing} {self.name}: S3 refuses the request ({code_of(error)}: {told}). Check the storage "
+                "class, the encryption and the object lock that were asked for: this bucket may not have them.",
+                rule="s3",
+                details={"code": code_of(error)},
+            )
+        endpoint = self._client.meta.endpoint_url
+        return explain(error, f"{doing} {self.name}", self._action, endpoint, self._bucket, self._key, tries)
+
+    def _made_while_waiting(self, patience, error):
+        """Wait before the next try; when there is none, tell whether one of those before it was enough, or raise."""
+        try:
+            patience.wait(error)
+            return False
+        except FAILURES as final:
+            failure = self.explain(final, patience.tries)
+            try:
+                made = self._is_made()
+            except MendError:
+                raise Unknown(f"{failure.msg} Whether the object is there now, S3 does not say.", rule="s3") from final
+            if made:
+                return True
+            raise failure from final
+
+    def _not_made(self, error):
+        if self._head() is None:
+            return self.explain(error)
+        return self._exists()
+
+    def _is_made(self):
+        head = self._head(s3.Patience(s3.READ_SECONDS))
+        return head is not None and self._is_ours(head)
+
+    def _is_ours(self, head):
+        return head.get("Metadata", {}).get(_MARK) == self.metadata[_MARK]
+
+    def _exists(self):
+        return Refused(
+            f"{self.name} exists already, and a backup is never written over another: choose another key.",
+            rule="exists",
+        )
+
+    def _head(self, patience=None):
+        def head():
+            try:
+                return self._client.head_object(Bucket=self._bucket, Key=self._key, **self._encryption)
+            except FAILURES as error:
+                if status_of(error) == 404:
+                    return None
+                raise
+
+        endpoint = self._client.meta.endpoint_url
+        return s3.call(head, f"look for {self.name}", "s3:GetObject", endpoint, self._bucket, self._key, patience)
+
+
+def content_md5(data):
+    """Return the Content-MD5 of bytes: the one sum that every store compares, and that object lock demands."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
