@@ -13,8 +13,9 @@ from .errors import MendError, Refused, Unknown, VerifyFailed
 from .s3_errors import FAILURES, code_of, explain, is_transient, place, shown, status_of
 from .s3_options import sse_arguments
 
-# in the object's metadata: which attempt made it
+# in the object's metadata: which attempt made it, and for which place, because a copy keeps the metadata
 _MARK = "mendbook-upload"
+_PLACE = "mendbook-place"
 # a last try after the longest deadline of a connection, even if that took all the patience
 _LEAST_TRIES = 4
 _OPTION_CODES = ("InvalidRequest", "InvalidArgument", "InvalidStorageClass", "InvalidEncryptionAlgorithmError")
@@ -36,7 +37,7 @@ class NewObject:
 
     def __init__(self, client, bucket, key, params, action="s3:PutObject"):
         self.name = place(bucket, key)
-        self.metadata = {_MARK: secrets.token_hex(16)}
+        self.metadata = {_MARK: secrets.token_hex(16), _PLACE: _place_of(bucket, key)}
         self._client, self._bucket, self._key = client, bucket, key
         self._encryption = sse_arguments(params)
         self._action = action
@@ -146,6 +147,16 @@ class NewObject:
 
         endpoint = self._client.meta.endpoint_url
         return s3.call(head, f"look for {self.name}", "s3:GetObject", endpoint, self._bucket, self._key, patience)
+
+
+def was_made_here(head, bucket, key):
+    """Whether the object of this HEAD was made by a NewObject of this very bucket and key, and is no copy of one."""
+    return head.get("Metadata", {}).get(_PLACE) == _place_of(bucket, key)
+
+
+def _place_of(bucket, key):
+    # a key may have characters that metadata cannot have
+    return hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:32]
 
 
 def content_md5(data):
