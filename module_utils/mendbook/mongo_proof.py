@@ -15,6 +15,7 @@ from xxhash import xxh3_128_intdigest as digest
 
 from .errors import VerifyFailed
 from .mongo_batch import each
+from .mongo_ids import with_id_first
 from .mongo_raw import sum_collection
 
 PROOFS = ("full", "sample", "count")
@@ -40,7 +41,7 @@ class Sample:
         with self._lock:
             for document in each(data):
                 if self._seen % self._every == 0:
-                    raw = bytes(document)
+                    raw = with_id_first(bytes(document))
                     self._picked.append((self._seen, bson.decode(raw, _CODEC)["_id"], digest(raw)))
                     if len(self._picked) > _SAMPLE_DOCUMENTS:
                         self._every *= 2
@@ -50,14 +51,15 @@ class Sample:
     def __len__(self):
         return len(self._picked)
 
-    def differs(self, collection):
-        """How many of the picked documents are missing or different in ``collection``."""
-        wanted = {pick[2] for pick in self._picked}
-        ids = [pick[1] for pick in self._picked]
+    def differing(self, collection):
+        """The _ids of the picked documents that are missing or different in ``collection``."""
+        wanted = {pick[2]: pick[1] for pick in self._picked}
+        ids = list(wanted.values())
         for start in range(0, len(ids), 100):
             for reply in collection.find_raw_batches({"_id": {"$in": ids[start : start + 100]}}):
-                wanted -= {digest(document) for document in each(reply)}
-        return len(wanted)
+                for document in each(reply):
+                    wanted.pop(digest(document), None)
+        return list(wanted.values())
 
 
 def prove(database, side, expected, proof, sample, on_documents):
@@ -83,10 +85,12 @@ def prove(database, side, expected, proof, sample, on_documents):
     else:
         count = collection.count_documents({})
         on_documents(count)
-        differing = sample.differs(collection) if sample is not None and count == expected.count else 0
+        differing = sample.differing(collection) if sample is not None and count == expected.count else []
         if differing:
             raise VerifyFailed(
-                f"{side.label}: of the documents that were looked at, {differing} are not what was sent", rule="proof"
+                f"{side.label}: of the {len(sample)} documents that were looked at, {len(differing)} are not what was "
+                f"sent, the first has _id {differing[0]!r}"[:400],
+                rule="proof",
             )
     if count != expected.count:
         capped = " (a capped collection drops the oldest when it is full)" if side.collection.capped else ""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from . import manifest as manifests
 from .errors import Nothing, VerifyFailed
@@ -35,6 +35,9 @@ class Verify:
         self.warnings = []
         self._progress = None
         self._manifest = None
+        self._sample = None
+        self._content = params.get("content", "full")
+        self._source_database = params.get("source_database") or params["database"]
 
     def secrets(self, params):
         """Texts that no output may show beside the options that ansible hides by itself."""
@@ -48,9 +51,7 @@ class Verify:
         self._entries = {}
         if params.get("bucket") or params.get("manifest_file"):
             self._manifest = read_manifest(params)
-            self._entries = select_entries(
-                self._manifest, params.get("source_database") or params["database"], params.get("collections")
-            )
+            self._entries = select_entries(self._manifest, self._source_database, params.get("collections"))
         elif params.get("collections"):
             raise Nothing(
                 "collections chooses from a manifest: name one by bucket and key, or manifest_file", "selector"
@@ -61,8 +62,15 @@ class Verify:
                 "(critical, min_counts, newest, indexes)",
                 rule="selector",
             )
-        with Progress(params) as self._progress, connect(params) as deployment:
+        with ExitStack() as stack:
+            self._progress = stack.enter_context(Progress(params))
             self._progress.start()
+            deployment = stack.enter_context(connect(params))
+            if self._content == "sample" and self._manifest:
+                # who compares everything needs no library that reads dumps
+                from .mongo_verify_sample import open_sample
+
+                self._sample = stack.enter_context(open_sample(params, self._source_database))
             yield deployment
 
     def observe(self, deployment):
@@ -77,7 +85,7 @@ class Verify:
         live = seen.live()
         wanted = {name for name in live if not self.params.get("collections") or name in self._entries}
         wanted |= {name for name in self._expected.names() if name in live}
-        contents = set(self._entries) if self.params.get("content", "full") == "full" else ()
+        contents = set(self._entries) if self._content != "none" else ()
         reading.require({name: {"type": live[name].type} for name in sorted(wanted)}, contents)
         found = shapes(database, sorted(wanted), seen, deployment.deadline)
         known = list(live)
@@ -102,7 +110,9 @@ class Verify:
         return self._verdict(deployment, database, checks, extra, counted, reader, time.monotonic() - started)
 
     def _on_progress(self):
-        summed = [entry for entry in self._entries.values() if has_sum(entry) and entry.get("sum")]
+        if self._sample:
+            return None  # it tells how much of the backup is read
+        summed = [entry for entry in self._entries.values() if _summed(entry)]
         total = sum(entry.get("buckets") or entry.get("count") or 0 for entry in summed)
         return lambda documents: self._progress.update("read", documents, total, "documents")
 
@@ -120,10 +130,10 @@ class Verify:
             for name, entry in self._entries.items()
             if name in found and found[name]["type"] == entry["type"] != "view"
         }
-        summed = {}
-        if self.params.get("content", "full") == "full":
-            summed = {name: entry for name, entry in compared.items() if has_sum(entry) and entry.get("sum")}
+        summed = [name for name, entry in compared.items() if self._content == "full" and _summed(entry)]
         sums = reader.fold_all(database, {name: data_place(seen, name) for name in summed})
+        if self._sample:
+            self._sample.read([name for name, entry in compared.items() if has_sum(entry)], self._progress)
         counted = {}
         for name, entry in compared.items():
             total = sums.get(name)
@@ -138,7 +148,10 @@ class Verify:
                 checks.append(compare_count(name, entry["count"], counted[name], unit=unit))
             if total is not None:
                 checks.append(compare_sum(name, entry["sum"], total.hex(), counts_agree=agree))
-            elif has_sum(entry) and self.params.get("content", "full") == "full":
+            elif self._sample and has_sum(entry):
+                checks += self._sample.compare(name, entry, database[data_place(seen, name)[0]])
+                reader.account(self._sample.size(name), 0)
+            elif has_sum(entry) and self._content == "full":
                 self.warnings.append(f"the manifest has no sum of {quoted(name)}: compared by its count alone")
             if total is None or not checks[-1].ok:
                 checks += self._newest_of_manifest(deployment, database, name, entry)
@@ -227,9 +240,14 @@ class Verify:
         }
         if self._manifest:
             facts["manifest"] = {"source": self._manifest["source_of"], "finished": self._manifest["finished"]}
+            facts["summary"]["content"] = self._content
         if failed:
             raise VerifyFailed(verdict_words(facts["target"], failed, len(checks)), rule=failed[0].name, details=facts)
         return facts
+
+
+def _summed(entry):
+    return has_sum(entry) and entry.get("sum")
 
 
 def verdict_words(target, failed, total):

@@ -91,7 +91,7 @@ def test_says_no_with_a_reason(run, arguments, reason, words):
         ({"bucket": "b"}, "required together: bucket, key"),
         ({"key": "k"}, "required together: bucket, key"),
         ({"bucket": "b", "key": "k", "manifest_file": "/m"}, "mutually exclusive: bucket|manifest_file"),
-        ({"content": "sample"}, "content must be one of"),
+        ({"content": "half"}, "content must be one of"),
         ({"extra": "ignore"}, "extra must be one of"),
         ({"min_count": {"orders": 5}}, "Unsupported parameters"),
         ({"newest": "orders"}, "newest"),
