@@ -55,8 +55,10 @@ class Lease:
 
     def __exit__(self, *exc_info):
         self._stop.set()
-        self._heart.join(timeout=self.seconds)
-        self._release()
+        try:
+            self._heart.join(timeout=self.seconds)
+        finally:
+            self._release()
 
     def check(self):
         """Raise `Unknown` when the lease is no longer surely ours; costs nothing."""

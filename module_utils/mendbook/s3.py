@@ -35,7 +35,7 @@ class Patience:
     progressed for ``seconds`` and ``least_tries``, or, with ``unreachable_tries``, when nobody listened that often.
     """
 
-    def __init__(self, seconds=PATIENCE_SECONDS, unreachable_tries=4, sleep=time.sleep, least_tries=1):
+    def __init__(self, seconds=PATIENCE_SECONDS, unreachable_tries=4, sleep=time.sleep, *, least_tries=1):
         self.tries = 0
         self._seconds = seconds
         self._least_tries = least_tries

@@ -14,6 +14,7 @@ from ansible.module_utils.mendbook import s3
 from ansible.module_utils.mendbook.errors import Cancelled, MendError
 from ansible.module_utils.mendbook.s3_errors import place
 from ansible.module_utils.mendbook.s3_mark import IN_USE, mark_key
+from ansible.module_utils.mendbook.s3_new import content_md5
 
 # prune heeds a mark for six hours, so several renewals may fail in between
 RENEW_SECONDS = 3600
@@ -67,7 +68,8 @@ class _Mark:
         before, self._may_be_there = self._may_be_there, True
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {"schema": 1, "run": self._run, "host": socket.gethostname(), "pid": os.getpid(), "at": now}
-        content = {"Body": json.dumps(body).encode(), "ContentType": "application/json"}
+        data = json.dumps(body).encode()
+        content = {"Body": data, "ContentMD5": content_md5(data), "ContentType": "application/json"}
         with self._noting("the backup is not marked as in use, so a prune meanwhile may take it away"):
             self._versions.append(self._call("write", "s3:PutObject", "put_object", **content).get("VersionId"))
             return True

@@ -53,7 +53,7 @@ class NewObject:
         `Unknown` when it may or may not be there, because S3 does not answer any more.
         """
         condition, lost = {"IfNoneMatch": "*"}, None
-        patience = s3.Patience(least_tries=_LEAST_TRIES)
+        patience = s3.Patience(s3.PATIENCE_SECONDS, None, least_tries=_LEAST_TRIES)
         while True:
             try:
                 operation(**condition)

@@ -13,11 +13,13 @@ from .errors import MendError
 from .s3_errors import FAILURES, place, status_of
 from .s3_new import NewObject, Uploaded, content_md5
 from .s3_options import check_store, sse_arguments, store_arguments
-from .s3_upload_part import PartSender, Stopped
+from .s3_upload_part import STALL_SECONDS, PartSender, Stopped
 
 PART_BYTES = 8 << 20
 MAX_PARTS = 10_000
 IN_FLIGHT = 2
+# the last resort, for an answer whose headers trickle: no deadline of the connection ends that
+LONGEST_WAIT_SECONDS = s3.PATIENCE_SECONDS + 2 * STALL_SECONDS
 _ABORT_SECONDS = 20
 _LEAVE_SECONDS = 2
 
@@ -74,12 +76,14 @@ class Upload:
 
     def __exit__(self, kind, error, trace):
         self._sender.stop()
+        self._adder.shutdown(wait=False)
         deadline = time.monotonic() + _LEAVE_SECONDS
-        for thread in self._threads:
-            thread.join(max(0, deadline - time.monotonic()))
-        self._adder.shutdown()
-        if self._upload_id and not self._finished:
-            self._abort(error)
+        try:
+            for thread in self._threads:
+                thread.join(max(0, deadline - time.monotonic()))
+        finally:
+            if self._upload_id and not self._finished:
+                self._abort(error)
 
     def write(self, data):
         """Take the next bytes; waits while two parts are on their way. MendError when S3 takes no more."""
@@ -133,9 +137,13 @@ class Upload:
 
     def _wait_for(self, most):
         """Return when at most ``most`` parts are on their way; raises what stopped one."""
+        began = time.monotonic()
         with self._changed:
             while self._begun - len(self._parts) > most and self._failure is None:
-                self._changed.wait()
+                self._changed.wait(1)
+                waited = time.monotonic() - max(began, self._sender.last_step)
+                if waited > LONGEST_WAIT_SECONDS:
+                    raise MendError(f"S3 took nothing for {waited:.0f} seconds. Look at the store.", rule="s3")
         self._raise_failure()
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._progress(self.bytes_sent)

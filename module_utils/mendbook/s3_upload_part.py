@@ -6,8 +6,8 @@ from __future__ import annotations
 import threading
 import time
 
+from . import s3
 from .errors import MendError
-from .s3 import PATIENCE_SECONDS, Patience
 from .s3_errors import FAILURES, status_of
 from .s3_new import content_md5
 
@@ -27,6 +27,7 @@ class PartSender:
 
     def __init__(self, client, arguments, new):
         self.resent = 0
+        self.last_step = time.monotonic()
         self._client, self._arguments, self._object = client, arguments, new
         self._stop = threading.Event()
 
@@ -38,14 +39,15 @@ class PartSender:
         def upload():
             self.resent += bool(tries)
             tries.append(number)
-            return self._client.upload_part(Body=_Body(data, self._stop), **arguments)
+            return self._client.upload_part(Body=_Body(data, self), **arguments)
 
         answer = self.patiently(upload, number)
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def patiently(self, operation, number=None):
         """Return operation(), tried again while S3 is busy or the wire breaks; MendError, or Stopped."""
-        patience = Patience(PATIENCE_SECONDS, sleep=self._stop.wait, least_tries=_LEAST_TRIES)
+        # S3 was there a moment ago, so one that nobody listens for is only away
+        patience = s3.Patience(s3.PATIENCE_SECONDS, None, self._stop.wait, least_tries=_LEAST_TRIES)
         while True:
             if self._stop.is_set():
                 raise Stopped
@@ -63,6 +65,13 @@ class PartSender:
         """End every send promptly; one that waits for the answer of S3 ends with its deadline."""
         self._stop.set()
 
+    def step(self):
+        """Note that bytes are moving; raise Stopped when they must not any more."""
+        if self._stop.is_set():
+            raise Stopped
+        self.last_step = time.monotonic()
+        return self.last_step
+
     def _explain(self, error, tries, number):
         if number is not None and status_of(error) == 404:
             return MendError(
@@ -79,8 +88,8 @@ class _Body:
     Being a file makes boto ask first (Expect: 100-continue), so that a store that refuses is heard before 8 MiB went.
     """
 
-    def __init__(self, data, stop):
-        self._view, self._stop = memoryview(data), stop
+    def __init__(self, data, sender):
+        self._view, self._sender = memoryview(data), sender
         self._at = 0
         self._step_at, self._step_began = 0, time.monotonic()
 
@@ -88,9 +97,7 @@ class _Body:
         return len(self._view)
 
     def read(self, size=-1):
-        if self._stop.is_set():
-            raise Stopped
-        now = time.monotonic()
+        now = self._sender.step()
         if not self._step_at <= self._at < self._step_at + _STEP_BYTES:
             self._step_at, self._step_began = self._at, now
         elif now - self._step_began > STALL_SECONDS:

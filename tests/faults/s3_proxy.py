@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 CHUNK = 16 << 10
@@ -29,7 +29,8 @@ class Fault:
 
     Byte numbers count from the beginning of the answer's body, ``flip_at`` from the beginning of the object. ``before``
     runs before the request is forwarded; ``status`` answers without forwarding. A fault at a byte that an answer does
-    not have is not spent on it.
+    not have is not spent on it. ``sent_...`` happen to the body of the request, ``lose_answer`` after it has done its
+    work.
     """
 
     match: str = "GET "
@@ -44,17 +45,27 @@ class Fault:
     drop_header: str | None = None
     body: bytes | None = None
     before: Callable[[], None] | None = None
+    sent_flip_at: int | None = None
+    sent_reset_at: int | None = None
+    sent_stall_at: int | None = None
+    sent_per_second: int | None = None
+    lose_answer: bool = False
 
 
 @dataclass
 class Request:
-    """One request as the proxy saw it; ``sent`` is how many bytes of the body reached the client."""
+    """One request as the proxy saw it.
+
+    ``sent`` is how many bytes of the body reached the client, ``taken`` how many of the request's body were read.
+    """
 
     method: str
     path: str
     start: int | None
     end: int | None
     sent: int = 0
+    taken: int = 0
+    body: bytearray = field(default_factory=bytearray, repr=False)
 
 
 class S3Proxy:
@@ -124,21 +135,45 @@ class S3Proxy:
             return False
         method, path = head.decode("latin-1").split(" ", 2)[:2]
         asked = re.search(rb"(?im)^range: bytes=(\d+)-(\d+)", head)
-        # who uploads asks first; the server must not be asked again, its "go on" would be taken for the answer
-        head, expected = re.subn(rb"(?im)^expect:.*\r\n", b"", head)
-        if expected:
-            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         request = Request(method, path, *((int(asked[1]), int(asked[2]) + 1) if asked else (None, None)))
-        body = rest + _read_exactly(client, _content_length(head) - len(rest))
         with self._lock:
             self.requests.append(request)
             fault = self._next_fault(f"{method} {path} {asked[0].decode().partition(' ')[2] if asked else ''}")
+        # who uploads asks first; the server must not be asked again, its "go on" would be taken for the answer
+        head, expected = re.subn(rb"(?im)^expect:.*\r\n", b"", head)
+        if expected and not fault.status:
+            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not (expected and fault.status) and not self._take_body(client, rest, _content_length(head), request, fault):
+            return False
         if fault.before:
             fault.before()
         if fault.status:
             client.sendall(_error_answer(fault))
             return True
-        return self._forward(client, head, body, request, fault)
+        return self._forward(client, head, request, fault)
+
+    def _take_body(self, client: socket.socket, rest: bytes, length: int, request: Request, fault: Fault) -> bool:
+        """Read the body of the request; False when a fault ends the connection instead."""
+        request.body = bytearray(rest)
+        most = max(1, fault.sent_per_second // 10) if fault.sent_per_second else CHUNK
+        stop = min(n for n in (length, fault.sent_reset_at, fault.sent_stall_at) if n is not None)
+        while len(request.body) < stop:
+            piece = client.recv(min(most, stop - len(request.body)))
+            if not piece:
+                return False
+            request.body += piece
+            request.taken = len(request.body)
+            if fault.sent_per_second:
+                self.closed.wait(len(piece) / fault.sent_per_second)
+        if fault.sent_reset_at is not None:
+            _reset(client)
+            return False
+        if fault.sent_stall_at is not None:
+            self.closed.wait()
+            return False
+        if fault.sent_flip_at is not None and fault.sent_flip_at < length:
+            request.body[fault.sent_flip_at] ^= 1
+        return True
 
     def _next_fault(self, line: str) -> Fault:
         for fault in self.faults:
@@ -148,11 +183,15 @@ class S3Proxy:
                 return fault
         return Fault()
 
-    def _forward(self, client: socket.socket, head: bytes, body: bytes, request: Request, fault: Fault) -> bool:
+    def _forward(self, client: socket.socket, head: bytes, request: Request, fault: Fault) -> bool:
         with socket.create_connection(self._upstream) as server, self._tracked(server):
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server.sendall(head[: -len(MARKER)] + b"\r\nConnection: close" + MARKER + body)
+            server.sendall(head[: -len(MARKER)] + b"\r\nConnection: close" + MARKER + request.body)
+            request.body.clear()
             answer, rest = _read_head(server)
+            if fault.lose_answer:
+                _reset(client)
+                return False
             length = 0 if request.method == "HEAD" else _content_length(answer)
             answer = re.sub(rb"(?im)^connection:.*\r\n", b"", answer)
             if fault.drop_header:
@@ -186,7 +225,7 @@ class S3Proxy:
                 self.closed.wait(len(piece) / fault.bytes_per_second)
         if fault.reset_at is not None and fault.reset_at <= length:
             time.sleep(0.02)  # what was sent must arrive before the reset overtakes it
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _reset(client)
             return False
         if fault.stall_at is not None and fault.stall_at <= length:
             with contextlib.suppress(OSError):
@@ -206,14 +245,9 @@ def _read_head(sock: socket.socket) -> tuple[bytes, bytes]:
     return head + MARKER, rest
 
 
-def _read_exactly(sock: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        piece = sock.recv(length - len(data))
-        if not piece:
-            break
-        data += piece
-    return data
+def _reset(client: socket.socket) -> None:
+    """Let the closing of the connection break it."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _content_length(head: bytes) -> int:
