@@ -114,8 +114,11 @@ def _check_collection(namespace, collection, name):
     for number, index in enumerate(_field(collection, "indexes", list, name, where + ".", optional=True) or []):
         if not isinstance(index, dict) or not isinstance(index.get("key"), dict):
             raise _bad(name, f"{where}.indexes[{number}] has no key")
-    if (_field(collection, "count", int, name, where + ".", optional=True) or 0) < 0:
-        raise _bad(name, where + ".count is negative")
+    for field in ("count", "buckets"):
+        if (_field(collection, field, int, name, where + ".", optional=True) or 0) < 0:
+            raise _bad(name, f"{where}.{field} is negative")
+    _field(collection, "newest_field", str, name, where + ".", optional=True)
+    _field(collection, "snapshot", bool, name, where + ".", optional=True)
     total = _field(collection, "sum", str, name, where + ".", optional=True)
     if total is not None and not _SUM.fullmatch(total):
         raise _bad(name, where + ".sum is not 32 hexadecimal digits in lower case")

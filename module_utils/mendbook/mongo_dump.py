@@ -7,6 +7,7 @@ memory does not depend on the data.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from . import mongo_dump_survey
 from .dump_archive_writer import ArchiveWriter
 from .errors import MendError, Refused
+from .memory import return_large_blocks, share_one_heap
 from .mongo_content import manifest_entry, now
 from .mongo_dump_errors import in_words
 from .mongo_dump_member import member
@@ -23,7 +25,7 @@ from .mongo_dump_survey import Surveyed, listed, shape, window_refusal
 from .mongo_expect import quoted
 
 survey = mongo_dump_survey.survey
-TOOL_VERSION = "100.8.0"
+TOOL_VERSION = "mendbook"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def dump(
     refusal = window_refusal(survey, asked, max_bytes_per_second, estimated_bytes_per_second)
     if refusal:
         raise Refused(f"refused: {refusal['msg']}; {refusal['override']}", rule="window", details=refusal)
+    share_one_heap()
+    return_large_blocks()
     started = now()
     with member(deployment, survey.member, database) as source:
         before = source.incarnation()
@@ -94,11 +98,13 @@ def dump(
             for one in survey.collections.values():
                 if one.type == "view":
                     archive.end((database, one.name))
-            for job, documents in reading:
-                if documents is None:
-                    archive.end(job.namespace)
-                else:
+            with closing(iter(reading)) as parts:
+                for job, documents in parts:
+                    if documents is None:
+                        archive.end(job.namespace)
+                        continue
                     archive.block(job.namespace, *documents)
+                    documents = None  # it may be large, and the next one is there already
                     if progress:
                         progress(reading.documents, reading.bytes)
             _check_unchanged(source, deployment, survey)
@@ -159,22 +165,9 @@ def _access_listed(survey):
 
 def _check_unchanged(source, deployment, survey):
     """MendError (rule "changed") when the catalogue is not what it was when the dump began."""
-    entries = listed(source.database, deployment.deadline)
-    before = survey.collections
-    words = None
+    before, entries = survey.collections, listed(source.database, deployment.deadline)
     for name in [*before, *(name for name in entries if name not in before)]:
-        if name not in entries:
-            words = "was dropped or renamed"
-        elif name not in before:
-            words = "was created"
-        elif entries[name].uuid != before[name].uuid or entries[name].type != before[name].type:
-            words = "was dropped and made anew, or another one was renamed to it"
-        else:
-            found = shape(source.database, entries[name], deployment.deadline)[1]
-            words = next(
-                (f"got other {what}" for what in ("options", "indexes") if found[what] != before[name].shape[what]),
-                None,
-            )
+        words = _difference(source, deployment, before.get(name), entries.get(name))
         if words:
             raise MendError(
                 f"{quoted(name)} {words} while the database was dumped: run it again when that has ended",
@@ -183,37 +176,36 @@ def _check_unchanged(source, deployment, survey):
             )
 
 
+def _difference(source, deployment, before, entry):
+    """What has happened to one collection, or None: ``before`` is a Surveyed, ``entry`` what is there now."""
+    if entry is None:
+        return "was dropped or renamed"
+    if before is None:
+        return "was created"
+    if (entry.uuid, entry.type) != (before.uuid, before.type):
+        return "was dropped and made anew, or replaced by another one"
+    _specs, found = shape(source.database, entry, deployment.deadline)
+    return next((f"got other {what}" for what in ("options", "indexes") if found[what] != before.shape[what]), None)
+
+
 def _dumped(survey, source, consistency, started, jobs, reading):
-    collections, access, notes = {}, None, list(survey.notes)
-    for one in survey.collections.values():
-        if one.type == "view":
-            collections[f"{survey.database}.{one.name}"] = manifest_entry(one.shape)
+    collections = {
+        f"{survey.database}.{one.name}": manifest_entry(one.shape)
+        for one in survey.collections.values()
+        if one.type == "view"
+    }
+    counted = {job.name: job.total.count for job in jobs}
     for job in jobs:
-        if job.surveyed is None:
-            continue
-        one = job.surveyed
-        collections[f"{survey.database}.{one.name}"] = manifest_entry(
-            one.shape,
-            job.total.count if job.measurements is None else job.measurements,
-            job.total,
-            job.newest,
-            job.time_field,
-            snapshot=job.snapshot or consistency != "snapshot",
-        )
-    if survey.users_and_roles:
-        access = {
-            kind: next(job.total.count for job in jobs if job.namespace[1] == f"$admin.system.{kind}")
-            for kind in ("users", "roles")
-        }
-    if survey.no_snapshot:
-        notes.append(survey.no_snapshot)
-    elif consistency != "snapshot":
-        notes.append("each collection is as it was when its turn came, not all of one moment")
-    elif survey.outside:
-        names = ", ".join(quoted(name) for name in survey.outside)
-        notes.append(
-            f"capped collections cannot be read in a snapshot and are as they were when their turn came: {names}"
-        )
+        # users, roles and system.js are the server's to know: nothing could compare them by a manifest
+        if job.surveyed and not job.name.startswith("system."):
+            collections[f"{survey.database}.{job.name}"] = manifest_entry(
+                job.surveyed.shape,
+                counted[job.name] if job.measurements is None else job.measurements,
+                job.total,
+                job.newest,
+                job.time_field,
+                snapshot=job.snapshot or consistency != "snapshot",
+            )
     moment = source.moment if consistency == "snapshot" else None
     return Dumped(
         cluster_time={"t": moment.time, "i": moment.inc} if moment else None,
@@ -224,6 +216,20 @@ def _dumped(survey, source, consistency, started, jobs, reading):
         collections=dict(sorted(collections.items())),
         documents=reading.documents,
         bytes=reading.bytes,
-        access=access,
-        notes=notes,
+        access={kind: counted[f"$admin.system.{kind}"] for kind in ("users", "roles")}
+        if survey.users_and_roles
+        else None,
+        notes=[*survey.notes, *_notes(survey, consistency)],
     )
+
+
+def _notes(survey, consistency):
+    """What is not of one moment, and why."""
+    if survey.no_snapshot:
+        return [survey.no_snapshot]
+    if consistency != "snapshot":
+        return ["each collection is as it was when its turn came, not all of one moment"]
+    if survey.outside:
+        names = ", ".join(quoted(name) for name in survey.outside)
+        return [f"capped collections cannot be read in a snapshot and are as they were when their turn came: {names}"]
+    return []

@@ -32,7 +32,7 @@ def in_words(deployment, survey, reading):
 def _error(error, deployment, survey, reading, seconds):
     code = getattr(error, "code", None)
     where = survey.member.name
-    name = reading.failed.find["find"] if reading.failed else survey.database
+    name = reading.failed.name if reading.failed else survey.database
     if code == _SNAPSHOT_TOO_OLD:
         whole = max(seconds, seconds * survey.bytes / reading.bytes if reading.bytes else seconds)
         window = f"{survey.window_seconds} s" if survey.window_seconds else "a time that is unknown"

@@ -55,7 +55,7 @@ def choose(servers, preference="secondary_preferred"):
     if primary is not None:
         why = "the primary, as asked for"
         if preference != "primary":
-            why = "the primary: no secondary can be reached"
+            why = "the primary: no secondary can be reached" if len(servers) > 1 else "the only member that is known"
             if lags:
                 least = f"{min(lags.values()):.0f} s, and {MOST_LAG_SECONDS} s are allowed"
                 why = f"the primary: every secondary is behind by {least}"
@@ -139,8 +139,15 @@ def member(deployment, choice, name):
             hello = deployment.command("hello", read_preference=ReadPreference.PRIMARY_PREFERRED)
             moment, cluster_time = hello["lastWrite"]["opTime"]["ts"], hello.get("$clusterTime")
         found = Member(client, choice, name, moment, cluster_time)
-        with deployment.deadline():
-            _wait_for(found)
+        try:
+            with deployment.deadline():
+                _wait_for(found)
+        except driver.ConnectionFailure as error:
+            raise MendError(
+                f"{choice.name} cannot be read, or does not catch up with the primary: run it again, another member "
+                f"may do; {deployment.translate(error).msg}",
+                rule="member",
+            ) from None
         yield found
 
 

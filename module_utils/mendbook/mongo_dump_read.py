@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,11 @@ class Job:
     total: DocumentSum = field(default_factory=DocumentSum)
     measurements: int | None = None
     newest: datetime | None = None
+
+    @property
+    def name(self):
+        """As the user knows it."""
+        return self.surveyed.name if self.surveyed else self.namespace[1]
 
     @property
     def bytes(self):
@@ -95,7 +100,8 @@ class Reading:
             return
         concern = self._member.read_concern(job.snapshot)
         name = job.surveyed.name
-        with self._deployment.deadline():
+        # by _id it comes from an index at once; by another field it may take a scan of the whole collection
+        with nullcontext() if job.time_field else self._deployment.deadline():
             query = newest_query(job.time_field, self._before)
             found = self._member.command(
                 {"find": name, **query, "limit": 1, "singleBatch": True, "readConcern": concern},

@@ -132,6 +132,12 @@ def survey(deployment, database, params):
         total = sum(one.bytes for one in collections.values())
         measured = _measure(source, collections) if total >= MEASURED_FROM_BYTES else None
         window, notes = _window(source, deployment)
+    time_fields = parse_time_fields(params.get("time_fields"))
+    notes += [
+        f"time_fields names {quoted(name)}, which is not there{nearest(name, collections)}"
+        for name in time_fields
+        if name not in collections
+    ]
     no_snapshot = None
     if choice.role == "standalone":
         no_snapshot = "a standalone server has no history: each collection is read as it is when its turn comes"
@@ -141,7 +147,7 @@ def survey(deployment, database, params):
         member=choice,
         collections=collections,
         users_and_roles=bool(params.get("users_and_roles")),
-        time_fields=parse_time_fields(params.get("time_fields")),
+        time_fields=time_fields,
         consistency="per_collection" if no_snapshot else "snapshot",
         no_snapshot=no_snapshot,
         window_seconds=window,
@@ -152,12 +158,15 @@ def survey(deployment, database, params):
 
 
 def listed(database, deadline):
-    """``{name: Entry}`` of all that a dump of ``database`` holds, as mongodump chooses, without mendbook's own."""
+    """``{name: Entry}`` of all that a dump of ``database`` holds, as mongodump chooses.
+
+    Without mendbook's own, and without what a running $out or mapReduce builds and the server itself drops.
+    """
     with deadline():
         seen = catalog(database)
     found = {}
     for name, entry in sorted(seen.by_name.items()):
-        if is_ours(name) or (name.startswith("system.") and name not in SYSTEM_DUMPED):
+        if is_ours(name) or (name.startswith("system.") and name not in SYSTEM_DUMPED) or entry.options.get("temp"):
             continue
         try:
             check_namespace(database.name, name, "the dump")

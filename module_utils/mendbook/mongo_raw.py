@@ -59,8 +59,8 @@ def replies(database, find, total, document_bytes=1024, session=None):
         try:
             while True:
                 reply = database.command(command, codec_options=_CODEC, session=used, read_preference=preference)
-                cursor, documents = _cursor(reply["cursor"].raw)
-                del reply
+                cursor, documents = _cursor(_part(reply.raw, b"cursor"))
+                del reply  # it may be large, and the next one is made while the caller still has the documents
                 yield documents
                 del documents
                 if not cursor:
@@ -76,14 +76,20 @@ def _batch_size(document_bytes):
     return max(1, min(100_000, _REPLY_BYTES // max(1, document_bytes)))
 
 
+def _part(document, name):
+    """The value of one field of a document, as a view: what pymongo gives is a copy."""
+    view = memoryview(document)
+    return next(view[one.value : one.after] for one in elements(view) if one.name == name)
+
+
 def _cursor(reply):
     """(cursor id, the array of documents) of the ``cursor`` part of a reply."""
-    cursor, documents = 0, b"\x05\0\0\0\0"
+    cursor, documents = 0, memoryview(b"\x05\0\0\0\0")
     for element in elements(reply):
         if element.name == b"id":
             cursor = int.from_bytes(reply[element.value : element.after], "little", signed=True)
         elif element.name in (b"firstBatch", b"nextBatch"):
-            documents = memoryview(reply)[element.value : element.after]
+            documents = reply[element.value : element.after]
     return cursor, documents
 
 

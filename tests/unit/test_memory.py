@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One heap for all threads, where the C library can."""
+"""What is asked of glibc, where the C library is that."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class Library:
         self.calls.append(arguments)
 
 
-def test_glibc_is_asked_for_one_arena(monkeypatch):
+def test_glibc_is_asked_for_one_arena_and_for_large_blocks_back(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     memory.share_one_heap()
-    assert library.calls == [(-8, 1)]
+    memory.return_large_blocks(4096)
+    assert library.calls == [(-8, 1), (-3, 4096)]
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
@@ -31,3 +32,4 @@ def test_another_c_library_is_left_alone(monkeypatch, error):
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     memory.share_one_heap()
+    memory.return_large_blocks()
