@@ -56,7 +56,7 @@ def check(values: Mapping[str, Any], procedure: Procedure) -> dict[str, Any]:
         option = procedure.options.get(name)
         if option is None:
             _refuse_unknown(name, procedure)
-            checked[name] = value
+            checked[name] = _absolute({}, value)
             continue
         _refuse_choice(option, value)
         checked[name] = _absolute(option.spec, value)

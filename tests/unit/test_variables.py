@@ -103,6 +103,8 @@ def test_paths_become_absolute_and_references_to_files_too(note, tmp_path, monke
     values = from_words(note, "note_write_path=notes/a.txt", "note_write_password=file:key")
     assert values == {"note_write_path": f"{tmp_path}/notes/a.txt", "note_write_password": f"file:{tmp_path}/key"}
     assert from_words(note, "note_write_path=~/a") == {"note_write_path": "/home/someone/a"}
+    # a variable that the defaults take their value from is of no declared type
+    assert from_words(note, "note_path=file:key") == {"note_path": f"file:{tmp_path}/key"}
 
 
 def test_paths_inside_lists_and_dicts_become_absolute(tmp_path, monkeypatch):
