@@ -64,9 +64,8 @@ def header_violations(play: dict[str, Any]) -> list[str]:
     header = (play.get("vars") or {}).get("mend_procedure")
     if not isinstance(header, dict):
         return ["no vars.mend_procedure"]
-    found = [
-        f"mend_procedure.{key}: unknown" for key in sorted(set(header) - {"risk", "summary", "runbooks", "repeats"})
-    ]
+    known = {"risk", "summary", "runbooks", "repeats", "on_calendar", "unconfirmed"}
+    found = [f"mend_procedure.{key}: unknown" for key in sorted(set(header) - known)]
     if header.get("risk") not in RISKS:
         found.append(f"mend_procedure.risk: {header.get('risk')!r}, not one of {', '.join(RISKS)}")
     summary = header.get("summary")
