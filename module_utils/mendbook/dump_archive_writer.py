@@ -14,6 +14,7 @@ from fastcrc.crc64 import xz as crc64
 from isal import isal_zlib
 
 from .dump_archive import MAGIC
+from .dump_metadata import BUCKETS
 from .mongo_catalog import CODEC
 
 _TERMINATOR = b"\xff\xff\xff\xff"
@@ -38,7 +39,7 @@ class ArchiveWriter:
         self._write = write
         self._gzip = isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP)
         self._open = {}  # namespace -> CRC-64 so far
-        self._awaited = set()
+        self._awaited = set()  # namespaces that have not ended
         prelude = {
             "concurrent_collections": concurrent_collections,
             "version": _VERSION,
@@ -48,6 +49,8 @@ class ArchiveWriter:
         self._put(MAGIC + bson.encode(prelude))
         for one in collections:
             self._put(bson.encode(entry(**one)))
+            data_name = BUCKETS + one["collection"] if one["type"] == "timeseries" else one["collection"]
+            self._awaited.add((one["db"], data_name))
         self._put(_TERMINATOR)
 
     def block(self, namespace, *documents):
@@ -65,11 +68,12 @@ class ArchiveWriter:
         if namespace not in self._open:
             self.block(namespace)
         self._put(_header(namespace, True, self._open.pop(namespace)) + _TERMINATOR)
+        self._awaited.remove(namespace)
 
     def close(self):
-        """Write the gzip stream's end; ValueError when a namespace has not ended."""
-        if self._open:
-            raise ValueError(f"without an end: {sorted(self._open)}")
+        """Write the gzip stream's end; ValueError when a listed namespace has not ended."""
+        if self._awaited:
+            raise ValueError(f"without an end: {sorted(self._awaited)}")
         last = self._gzip.flush()
         if last:
             self._write(last)

@@ -100,6 +100,9 @@ def test_four_fields_are_enough():
         ("collections/estore.orders/count", -12, ".count is negative"),
         ("collections/estore.orders/sum", "0f", ".sum is not 32 hexadecimal digits"),
         ("collections/estore.orders/newest", 0, ".newest is not text"),
+        ("collections/estore.orders/newest_field", 3, ".newest_field is not text"),
+        ("collections/estore.orders/buckets", -1, ".buckets is negative"),
+        ("collections/estore.orders/snapshot", "no", ".snapshot is not true or false"),
     ],
 )
 def test_what_is_wrong_is_named(path, value, words):
