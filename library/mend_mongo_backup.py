@@ -66,6 +66,12 @@ options:
     type: int
     choices: [0, 1, 2, 3]
     default: 1
+  time_fields:
+    description:
+      - Field that holds the time of a collection's records, such as V({orders: createdAt}). The manifest names the
+        newest, from which the data's age is computed. Without it, the time inside C(_id).
+    type: dict
+    default: {}
   verify:
     description: Read every byte of the object back from S3 and compare its SHA-256, not only its size and version.
     type: bool
@@ -147,6 +153,7 @@ ARGUMENT_SPEC = dict(
     readers={"type": "int", "default": 2},
     max_bytes_per_second={"type": "int", "default": 0},
     compression_level={"type": "int", "choices": [0, 1, 2, 3], "default": 1},
+    time_fields={"type": "dict", "default": {}},
     verify={"type": "bool", "default": False},
 )
 

@@ -15,6 +15,8 @@ ENDING = ".archive.gz"
 # S3 allows 1,024; the manifest and the marks of a drill stand beside the key under longer ones
 MAX_KEY_BYTES = 960
 
+_MADE = re.compile(r"[A-Za-z0-9_-]+-[0-9]{8}T[0-9]{6}Z" + re.escape(ENDING))
+
 
 def backup_key(prefix, database, at):
     """Return the key of a backup of ``database`` that begins ``at`` (aware datetime, UTC)."""
@@ -28,6 +30,11 @@ def key_name(database):
     """
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", database)
     return plain if plain == database else f"{plain}-{hashlib.sha256(database.encode()).hexdigest()[:8]}"
+
+
+def is_made_key(key, prefix):
+    """Whether the key is one that `backup_key` makes below ``prefix`` itself, of whatever database."""
+    return key.startswith(prefix) and _MADE.fullmatch(key[len(prefix) :]) is not None
 
 
 def check_key(key, prefix):

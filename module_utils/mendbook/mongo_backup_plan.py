@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import math
 
+from .mongo_backup_store import LATEST
+from .mongo_dump_survey import expected_seconds, window_refusal
 from .plan import make_plan
 from .plan_text import bytes_text, seconds_text
 from .s3_errors import place, shown
 
-# what a small machine reads, sums and compresses; a plan promises no more than an order of magnitude
-BYTES_PER_SECOND = 40_000_000
 # gzip of documents at level 1, where no earlier backup says how small these become
 GZIP_RATIO = 4
-# an estimate is no promise, and a snapshot that is passed at 99 % is a dump for nothing
-WINDOW_SHARE = 0.8
-# of S3's clock and this machine's; more is said, because logs and records of this machine are wrong by as much
-CLOCK_TOLERANCE_SECONDS = 300
 
 
 class Observed:
@@ -24,14 +20,13 @@ class Observed:
 
     ``store`` {endpoint, bucket, prefix}
     ``key`` of the new object, ``taken`` whether something stands there
-    ``source`` {id, address, version, kind, identity}: the deployment and the database
-    ``survey`` {collections, views, count, bytes, member, secondary, consistency, window_seconds, outside}: what will be
-        read; ``outside`` names the capped collections that no snapshot can hold
-    ``unfit`` refusals of the deployment, ``missing`` [{privilege, role, msg}]
+    ``source`` {id, address, version, identity}: the deployment and the database
+    ``survey`` of mongo_dump_survey: what will be read, and from which member
     ``previous`` {key, finished, size_bytes, seconds} of the last complete backup of this database, or None
-    ``debris`` [{object, bytes, ...}] that killed runs have left, ``pointer`` {key} or {foreign} or None
+    ``debris`` of mongo_backup_debris that killed runs have left, ``pointer`` {key} or {foreign} or None
     ``holder`` of the lock, or None
-    ``clock_ahead_seconds`` of this machine against the store's
+    ``clock`` in words when this machine's is far from the store's, or None
+    ``notes`` about what could not be seen in the bucket
     """
 
     def __init__(self, **fields):
@@ -40,7 +35,7 @@ class Observed:
 
 def backup_plan(seen, params):
     """Return the plan (schema 1) of backing up one database with the module's parameters."""
-    store, survey = seen.store, seen.survey
+    store, found = seen.store, seen.survey.facts()
     return make_plan(
         module="mend_mongo_backup",
         target={
@@ -61,43 +56,45 @@ def backup_plan(seen, params):
         },
         # what clients write meanwhile belongs into a backup, and so does the debris of a run that died meanwhile
         tolerance={"objects": None, "count": None, "bytes": None},
-        expected_seconds=expected_seconds(survey, seen.previous, params),
+        expected_seconds=backup_seconds(seen.survey, seen.previous, params),
         undo={"none": "a backup changes nothing in the database; it is removed by prune_backups, or by its key"},
         source={
             "name": seen.source["id"],
             "version": seen.source["version"],
-            "read_from": survey["member"],
-            "collections": survey["collections"],
-            "views": survey["views"],
-            "data_bytes": survey["bytes"],
-            "consistency": survey["consistency"],
+            "read_from": found["member"],
+            "collections": found["collections"],
+            "views": found["views"],
+            "data_bytes": found["bytes"],
+            "consistency": consistency(seen.survey, params),
         },
         notes=_notes(seen, params),
         refusals=_refusals(seen, params),
     )
 
 
+def consistency(survey, params):
+    """Return what the backup will be of: "snapshot" (one moment) only where it is asked for and can be had."""
+    return "snapshot" if params["consistency"] == survey.consistency == "snapshot" else "per_collection"
+
+
 def expected_bytes(survey, previous):
-    """How large the object will probably be."""
-    return previous["size_bytes"] if previous else survey["bytes"] // GZIP_RATIO
+    """Return how large the object will probably be."""
+    return previous["size_bytes"] if previous else survey.bytes // GZIP_RATIO
 
 
-def expected_seconds(survey, previous, params):
-    """How long the backup will probably take: as long as the last one, else by what a small machine does."""
-    known = previous and previous["seconds"]
-    seconds = known or survey["bytes"] / BYTES_PER_SECOND
-    if params["max_bytes_per_second"]:
-        seconds = max(seconds, survey["bytes"] / params["max_bytes_per_second"])
-    return max(1, math.ceil(seconds))
+def backup_seconds(survey, previous, params):
+    """Return how long the backup will probably take: as long as the last one, and no less than the rate allows."""
+    known = (previous or {}).get("seconds") or survey.seconds
+    return max(1, math.ceil(max(known, expected_seconds(survey, params["max_bytes_per_second"]))))
 
 
 def _changes(seen, params):
-    changes = [{"op": "-", "object": one["object"], "bytes": one.get("bytes")} for one in seen.debris]
+    changes = [{"op": "-", "object": one.object, "bytes": one.bytes} for one in seen.debris]
     changes.append(
         {
             "op": "+",
             "object": place(seen.store["bucket"], seen.key),
-            "count": seen.survey["count"],
+            "count": seen.survey.count,
             "bytes": expected_bytes(seen.survey, seen.previous),
         }
     )
@@ -115,20 +112,22 @@ def _changes(seen, params):
 
 def pointer_object(store):
     """Return how plans and results call the pointer under the prefix."""
-    return place(store["bucket"], store["prefix"] + "latest")
+    return place(store["bucket"], store["prefix"] + LATEST)
 
 
 def _notes(seen, params):
-    survey, notes = seen.survey, []
-    member = "a secondary" if survey["secondary"] else "the primary" if seen.source["kind"] == "replica_set" else "it"
-    notes.append(f"read from {member}, {survey['member']}")
-    if survey["consistency"] == "snapshot":
+    survey = seen.survey
+    notes = [f"read from {survey.member.name}: {survey.member.why}"]
+    if consistency(survey, params) == "snapshot":
         notes.append("all collections are read as they are at one moment")
-        if survey["outside"]:
-            notes.append(f"not of that moment: {_listed(survey['outside'])}, which no snapshot can hold (capped)")
+        if survey.outside:
+            notes.append(f"not of that moment: {_listed(survey.outside)}, which no snapshot can hold (capped)")
     else:
-        why = "a standalone server has no snapshots: " if seen.source["kind"] == "standalone" else ""
-        notes.append(f"{why}each collection is read as it is when its turn comes, and they are not all of one moment")
+        notes.append(
+            survey.no_snapshot
+            or "each collection is read as it is when its turn comes, and they are not all of one moment"
+        )
+    notes.extend(survey.notes)
     notes.append(
         "users and roles of the database are in it, with the hashes of their passwords"
         if params["users_and_roles"]
@@ -136,16 +135,12 @@ def _notes(seen, params):
     )
     notes.append(_last(seen.previous))
     if seen.debris:
-        notes.append("what killed runs have left is removed first; none of it is a backup")
-    if abs(seen.clock_ahead_seconds) > CLOCK_TOLERANCE_SECONDS:
-        way = "ahead of" if seen.clock_ahead_seconds > 0 else "behind"
-        notes.append(
-            f"the clock of this machine is {_time(abs(seen.clock_ahead_seconds))} {way} the store's: the backup "
-            "is dated by the store's; set the clock (timedatectl, chronyc)"
-        )
+        notes.append("what killed runs have left is removed; none of it is a backup")
+    if seen.clock:
+        notes.append(f"{seen.clock}: the backup is dated by the store's; set the clock (timedatectl, chronyc)")
     if seen.holder:
         notes.append(f"locked now by run {seen.holder['run']} of {seen.holder['holder']} on {seen.holder['host']}")
-    return notes
+    return notes + seen.notes
 
 
 def _last(previous):
@@ -157,13 +152,11 @@ def _last(previous):
 
 
 def _refusals(seen, params):
-    refusals = list(seen.unfit)
+    refusals = []
 
     def refuse(rule, msg, override, value=None, limit=None):
         refusals.append({"rule": rule, "msg": msg, "value": value, "limit": limit, "override": override})
 
-    for missing in seen.missing:
-        refuse("privileges", missing["msg"], f"grant the role {missing['role']}")
     if seen.taken:
         refuse(
             "key",
@@ -176,19 +169,8 @@ def _refusals(seen, params):
             f"{pointer_object(seen.store)} is not a pointer that a backup may move: {seen.pointer['foreign']}",
             "-e mongo_backup_latest=false, or another prefix",
         )
-    survey = seen.survey
-    window, seconds = survey["window_seconds"], expected_seconds(survey, seen.previous, params)
-    if survey["consistency"] == "snapshot" and seconds > window * WINDOW_SHARE:
-        needed = math.ceil(seconds / WINDOW_SHARE / 60) * 60
-        refuse(
-            "snapshot_window",
-            f"reading takes about {seconds} s, and the server keeps its history for {window} s only",
-            "have an administrator set it on every member: db.adminCommand({setParameter: 1, "
-            f"minSnapshotHistoryWindowInSeconds: {needed}}}); or -e mongo_backup_consistency=per_collection",
-            value=seconds,
-            limit=window,
-        )
-    return refusals
+    window = window_refusal(seen.survey, params["consistency"], params["max_bytes_per_second"])
+    return refusals + ([window] if window else [])
 
 
 def _listed(names, most=8):

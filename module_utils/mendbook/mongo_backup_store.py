@@ -1,70 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""What a backup has to know of its bucket before anything is written: what is there, and what time it is there."""
+"""What a backup has to know of its bucket before anything is written there, and what it finds there afterwards."""
 
 from __future__ import annotations
 
-import datetime
-import email.utils
-import time
+import glob
+import posixpath
 
 from . import manifest, s3, s3_pointer
-from .errors import MendError, Nothing
-from .mongo_backup_key import key_name
-from .s3_catalogue import catalogue
+from .errors import MendError, Nothing, VerifyFailed
+from .s3_catalogue import catalogue, read_manifest
 from .s3_errors import place
+from .s3_stream import object_source
 
 LATEST = "latest"
 
 
-class StoreClock:
-    """The time of the store, from one answer's Date, on a clock that nobody sets meanwhile.
-
-    A manifest that says it was finished after the store wrote it is no manifest (s3_backup.py), so a backup is dated
-    by the clock that the catalogue judges it by. Without a Date it is this machine's time.
-    """
-
-    def __init__(self, headers, now=None, monotonic=time.monotonic):
-        here = now or datetime.datetime.now(datetime.timezone.utc)
-        try:
-            self._base = email.utils.parsedate_to_datetime(headers["date"])
-        except (KeyError, TypeError, ValueError):
-            self._base = here
-        self._monotonic = monotonic
-        self._began = monotonic()
-        self.ahead_seconds = round((here - self._base).total_seconds())
-
-    def now(self):
-        """Return the store's time, an aware datetime."""
-        return self._base + datetime.timedelta(seconds=self._monotonic() - self._began)
+def is_taken(found, key):
+    """Whether a backup, whole or not, or a manifest stands under the key."""
+    return any(backup.key == key and backup.current and not backup.deleted for backup in found)
 
 
-def store_clock(client, bucket):
-    """Return the StoreClock; `Nothing` when there is no such bucket, MendError when it cannot be reached."""
-    endpoint = client.meta.endpoint_url
-    answer = s3.call(
-        lambda: client.head_bucket(Bucket=bucket), f"reach {place(bucket)}", "s3:ListBucket", endpoint, bucket
-    )
-    return StoreClock(answer["ResponseMetadata"]["HTTPHeaders"])
-
-
-def is_taken(client, bucket, key):
-    """Whether an object or a manifest stands under the key."""
-    names = {key, manifest.manifest_key(key)}
-    page = s3.call(
-        lambda: client.list_objects_v2(Bucket=bucket, Prefix=key),
-        f"look for {place(bucket, key)}",
-        "s3:ListBucket",
-        client.meta.endpoint_url,
-        bucket,
-    )
-    return any(entry["Key"] in names for entry in page.get("Contents", []))
-
-
-def previous_backup(client, params, source_id):
+def previous_backup(found, source_id):
     """Return {key, finished, size_bytes, seconds} of the newest complete backup of this very database, or None."""
-    # a shell pattern; of what it means otherwise a name has nothing left but these letters
-    pattern = key_name(params["database"]) + "-*"
-    for backup in catalogue(client, params["bucket"], params["prefix"], pattern=pattern, params=params):
+    for backup in found:
         described = backup.manifest or {}
         if not backup.complete or backup.deleted or (described.get("source") or {}).get("id") != source_id:
             continue
@@ -91,3 +49,38 @@ def pointer_now(client, params):
             raise
         return {"foreign": error.msg}
     return {"key": target[0]} if target else {"foreign": f"{place(bucket, key)} is no text: it may be a dump itself"}
+
+
+def read_back(client, params, made):
+    """Return what the bucket says of the backup whose manifest is ``made``; VerifyFailed when it says something else.
+
+    Asked in the way in which a restore looks for it, so what is read back is what a restore would take.
+    """
+    described = made["object"]
+    bucket, key = params["bucket"], described["key"]
+    pattern = glob.escape(posixpath.basename(key))
+    there = catalogue(client, bucket, params["prefix"], pattern=pattern, params=params)
+    found = next((one for one in there if one.key == key and one.current and not one.deleted), None)
+    if found is None or not found.complete:
+        why = "it is not there" if found is None else found.reason
+        raise _not_so(bucket, key, f"was written with its manifest, and is no complete backup: {why}")
+    if found.version_id and found.version_id != described["version_id"]:
+        raise _not_so(bucket, key, f"was replaced by another version, {found.version_id}")
+    if read_manifest(client, found, params).manifest != made:
+        raise _not_so(bucket, manifest.manifest_key(key), "is not the manifest that was written")
+    if params["latest"] and pointer_now(client, params) != {"key": key}:
+        raise _not_so(bucket, params["prefix"] + LATEST, "does not name the new backup")
+    if params["verify"]:
+        for _part in object_source(client, found, params):
+            pass
+    return {
+        "key": key,
+        "version_id": found.version_id,
+        "size_bytes": found.size,
+        "sha256": described["sha256"],
+        "every_byte_read": params["verify"],
+    }
+
+
+def _not_so(bucket, key, what):
+    return VerifyFailed(f"{place(bucket, key)} {what}. See who else writes there.", rule="read_back")
