@@ -32,7 +32,7 @@ options:
     type: str
     default: "*"
   key:
-    description: This object, instead of the newest complete backup.
+    description: This object, instead of the newest complete backup; with a slash at its end the dump folder there.
     type: str
   version_id:
     description: This version of the object, in a versioned bucket.

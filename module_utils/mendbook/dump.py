@@ -8,7 +8,7 @@ import re
 import tarfile
 
 from .dump_archive import MAGIC, ArchiveDump
-from .dump_directory import FolderDump
+from .dump_directory import open_folder
 from .dump_source import (
     GZIP_MAGIC,
     MAX_RATIO,
@@ -64,7 +64,7 @@ def open_dump(source, *, max_batch_bytes=4 << 20, max_batch_docs=10_000, max_rat
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         if os.path.isdir(path):
-            return FolderDump(path, **limits)
+            return open_folder(path, **limits)
         source = FileSource(path)
     start = head(source, _HEAD_BYTES)
     if not start:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the directory form of mongodump, as a folder or as a tar, without unpacking anything to disk."""
+"""Reads the directory form of mongodump, as a folder, from S3 or as a tar, without unpacking anything to disk."""
 
 from __future__ import annotations
 
@@ -101,13 +101,12 @@ def _plain(blocks, path, name):
         yield block
 
 
-class FolderDump(DirectoryDump):
-    """A dump directory on disk; a folder that is itself one database is named after it."""
+class SourcesDump(DirectoryDump):
+    """A dump directory whose files are byte sources (dump_source.py): ``sources`` by their path inside the dump."""
 
-    def __init__(self, path, **limits):
-        self._root = os.path.abspath(path)
-        self._sources = {}
-        super().__init__(path, os.path.basename(self._root), **limits)
+    def __init__(self, name, root_database, sources, **limits):
+        self._sources = sources
+        super().__init__(name, root_database, **limits)
 
     @property
     def size(self):
@@ -118,19 +117,6 @@ class FolderDump(DirectoryDump):
         return sum(self._sources[path].bytes_read for path in self._data.values())
 
     def _paths(self):
-        def stop(error):
-            raise MendError(f"cannot read {shown(error.filename)}: {error.strerror}", rule=RULE) from error
-
-        for folder, folders, names in os.walk(self._root, onerror=stop):
-            folders.sort()
-            for name in names + folders:
-                path = os.path.join(folder, name)
-                kind = os.lstat(path).st_mode
-                relative = os.path.relpath(path, self._root)
-                if stat.S_ISREG(kind):
-                    self._sources[relative] = FileSource(path)
-                elif not stat.S_ISDIR(kind):
-                    raise MendError(f"{self.name}: {shown(relative)} is a link or a special file: refused", rule=RULE)
         return list(self._sources)
 
     def _small(self, path):
@@ -140,3 +126,27 @@ class FolderDump(DirectoryDump):
         # The largest first: its indexes are then built while the others are read.
         for path in sorted(paths, key=lambda path: -self._sources[path].size):
             yield path, self._sources[path]
+
+
+def open_folder(path, **limits):
+    """Open a dump directory on disk; a folder that is itself one database is named after it."""
+    root = os.path.abspath(path)
+    return SourcesDump(path, os.path.basename(root), _files_below(root, path), **limits)
+
+
+def _files_below(root, name):
+    def stop(error):
+        raise MendError(f"cannot read {shown(error.filename)}: {error.strerror}", rule=RULE) from error
+
+    sources = {}
+    for folder, folders, names in os.walk(root, onerror=stop):
+        folders.sort()
+        for entry in names + folders:
+            path = os.path.join(folder, entry)
+            kind = os.lstat(path).st_mode
+            relative = os.path.relpath(path, root)
+            if stat.S_ISREG(kind):
+                sources[relative] = FileSource(path)
+            elif not stat.S_ISDIR(kind):
+                raise MendError(f"{name}: {shown(relative)} is a link or a special file: refused", rule=RULE)
+    return sources

@@ -76,7 +76,10 @@ class BackupSource:
 
 @contextmanager
 def open_backup(params):
-    """Open what the options ``path`` or ``bucket`` (with key, at, latest or the newest) lead to, as a BackupSource."""
+    """Open what the options ``path`` or ``bucket`` (with key, at, latest or the newest) lead to, as a BackupSource.
+
+    A key that ends with a slash is a dump directory in the bucket.
+    """
     if params.get("path"):
         yield _open_path(params)
         return
@@ -85,6 +88,9 @@ def open_backup(params):
 
     client = s3.client(params)
     try:
+        if (params.get("key") or "").endswith("/"):
+            yield _open_s3_folder(client, params)
+            return
         _found, backup = s3_catalogue.pick(client, params)
         reads = s3_stream.object_source(client, backup, params)
         facts = backup.to_facts(_now())
@@ -100,6 +106,16 @@ def open_backup(params):
         yield BackupSource(facts, identity, backup.manifest, _open_dump(reads, params), reads, in_use)
     finally:
         client.close()
+
+
+def _open_s3_folder(client, params):
+    from .dump_s3_folder import S3Folder
+
+    folder = S3Folder(client, params)
+    facts = _aged({"name": folder.name, "size_bytes": folder.size, "complete": None}, folder.newest.timestamp())
+    facts["age_from"] = "the age of the backup is that of its newest file (LastModified)"
+    facts["notes"] = folder.notes
+    return BackupSource(facts, folder.identity, None, folder.dump, None)
 
 
 def data_bytes(source):
