@@ -1,0 +1,149 @@
+"""drill_restore_mongo by bare ansible-playbook: a backup in a real S3, restored into a real server that is scratch."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ansible.module_utils.mendbook.mongo_content import manifest_of
+from ansible.module_utils.mendbook.mongo_scratch import COLLECTION, DATABASE, ID
+from bson import ObjectId
+
+import restore_lab
+
+pytestmark = pytest.mark.e2e
+
+PREFIX = "drilled/"
+KEY = f"{PREFIX}estore.archive.gz"
+HOUR_AGO = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+def documents() -> dict[str, list[dict[str, Any]]]:
+    """A shop whose newest record is an hour old."""
+    ids = [
+        ObjectId(int((HOUR_AGO - timedelta(minutes=n)).timestamp()).to_bytes(4, "big") + bytes(8)) for n in range(30)
+    ]
+    return {"orders": [{"_id": id, "value": "kept"} for id in ids], "users": restore_lab.numbered(12, "kept")}
+
+
+@pytest.fixture
+def in_bucket(s3_client, sandbox, database) -> Iterator[Callable[..., None]]:
+    """Put the backup and its manifest into the bucket; ``damaged`` and ``manifest`` say what is wrong with it."""
+    bucket = sandbox.status()["s3"]["bucket"]
+
+    def put(*, damaged: bool = False, manifest: bool = True) -> None:
+        for name, found in documents().items():
+            database[name].insert_many(found)
+        described = {name.replace(database.name, "estore", 1): entry for name, entry in manifest_of(database).items()}
+        database.client.drop_database(database.name)
+        data = gzip.compress(restore_lab.archive_of("estore", documents()), mtime=0)
+        text = restore_lab.manifest_of(KEY, data, {"finished": HOUR_AGO.isoformat(), "collections": described})
+        if damaged:
+            data = data[:100] + bytes([data[100] ^ 1]) + data[101:]
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=data)
+        if manifest:
+            s3_client.put_object(Bucket=bucket, Key=f"{KEY}.manifest.json", Body=text)
+
+    yield put
+    for entry in s3_client.list_objects_v2(Bucket=bucket, Prefix=PREFIX).get("Contents", ()):
+        s3_client.delete_object(Bucket=bucket, Key=entry["Key"])
+
+
+@pytest.fixture
+def drill(playbook, sandbox, database) -> Callable[..., Any]:
+    """Run the playbook on the sandbox's server with this test's database."""
+    store = sandbox.status()["s3"]
+
+    def run(*arguments: str, **changed: Any) -> Any:
+        values = {
+            "database": database.name,
+            "source_database": "estore",
+            "bucket": store["bucket"],
+            "prefix": PREFIX,
+            "s3_endpoint_url": store["endpoint_url"],
+            "s3_region": store["region"],
+            "s3_path_style": True,
+            "s3_access_key": "env:SANDBOX_S3_ACCESS_KEY",
+            "s3_secret_key": "env:SANDBOX_S3_SECRET_KEY",
+            **changed,
+        }
+        variables = {f"mongo_drill_{name}": value for name, value in values.items()}
+        return playbook("drill_restore_mongo", *arguments, variables={"mend_hosts": "mongo", **variables})
+
+    return run
+
+
+def tasks(played: Any) -> list[str]:
+    """The modules of ours that ran, in order."""
+    names = [entry["module"].rpartition(".")[2] for entry in played.results if entry["status"] != "skipped"]
+    return [name for name in names if name.startswith("mend_")]
+
+
+def test_a_drill_finds_restores_verifies_and_measures_and_the_second_measures_nothing(drill, in_bucket, database):
+    in_bucket()
+    checked = drill("--check")
+    assert checked.rc == 0, checked.stdout
+    assert tasks(checked) == ["mend_s3_backup_info", "mend_mongo_restore"]
+    assert database.list_collection_names() == []
+
+    began = time.time()
+    played = drill()
+    assert played.rc == 0, played.stdout
+    assert {name: list(database[name].find()) for name in documents()} == documents()
+    (measured,) = played.of("mend_mongo_recovery_info")
+    assert measured["missed"] == [] and 0 < measured["rto_seconds"] <= time.time() - began + 1
+    # the RPO is counted from the newest record of the data to the beginning of the drill
+    assert measured["newest"] == {"collection": "orders", "field": "_id", "at": f"{HOUR_AGO:%Y-%m-%dT%H:%M:%SZ}"}
+    assert abs(measured["rpo_seconds"] - (began - HOUR_AGO.timestamp())) < 30
+    (verified,) = played.of("mend_mongo_verify")
+    assert verified["verified"] and verified["summary"]["documents"] == 42
+
+    again = drill()
+    (failed,) = again.failed()
+    assert again.rc == 2 and failed["mend"]["rule"] == "objectives" and failed["mend"]["reason"] == "verify"
+    assert "the scratch server held this backup already" in failed["msg"]
+    assert failed["mend"]["details"]["rto_seconds"] is None
+
+
+def test_without_a_manifest_what_is_stated_is_verified_and_a_missed_rpo_fails(drill, in_bucket, database):
+    in_bucket(manifest=False)
+    played = drill(rpo_seconds=60, critical=["users", "orders"])
+    (failed,) = played.failed()
+    assert failed["mend"]["details"]["missed"] == ["rpo_seconds"] and failed["mend"]["details"]["rpo_from"] == "data"
+    (verified,) = played.of("mend_mongo_verify")
+    assert verified["summary"]["checks"] == 2
+    assert {name: list(database[name].find()) for name in documents()} == documents()
+
+
+def test_a_server_that_is_not_scratch_is_refused_and_stays_as_it_is(drill, in_bucket, database, mongo_client):
+    in_bucket()
+    database["orders"].insert_one({"_id": 1, "value": "worth keeping"})
+    place = mongo_client[DATABASE][COLLECTION]
+    marker = place.find_one_and_delete({"_id": ID})
+    try:
+        (failed,) = drill().failed()
+    finally:
+        place.insert_one(marker)
+    assert (failed["mend"]["reason"], failed["mend"]["rule"]) == ("refused", "scratch")
+    assert list(database["orders"].find()) == [{"_id": 1, "value": "worth keeping"}]
+
+
+def test_a_damaged_backup_is_found_by_the_restore_and_nothing_is_swapped(drill, in_bucket, database):
+    in_bucket(damaged=True)
+    database["orders"].insert_one({"_id": 1, "value": "of the drill before"})
+    played = drill()
+    assert tasks(played)[-1] == "mend_mongo_restore" and played.rc == 2
+    assert played.failed()[0]["state"] in ("failed (nothing changed)", "refused")
+    assert list(database["orders"].find()) == [{"_id": 1, "value": "of the drill before"}]
+
+
+def test_without_a_backup_there_is_nothing_to_drill(drill):
+    played = drill(prefix="drilled-nowhere/")
+    (failed,) = played.failed()
+    assert tasks(played) == ["mend_s3_backup_info"] and failed["mend"]["reason"] == "nothing"
+    assert json.dumps(failed).count("drilled-nowhere/")
