@@ -30,7 +30,6 @@ class Hunt:
         self._canary = canary.encode()
         self._folders = (notes.folder, notes.tmp)
         self._spared = spared | {os.getpid()}
-        self._spared_commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in spared}
         self._older = {entry.name for entry in os.scandir("/proc") if entry.name.isdigit()}
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._often, args=(look,)) for look in (self._processes, self._files)]
@@ -68,8 +67,9 @@ class Hunt:
     def _is_copy_of_a_spared(self, process: str) -> bool:
         """A fork of mendbook has its environment until it becomes ansible-playbook, some milliseconds later."""
         try:
-            return int(Path(process, "stat").read_text().rpartition(")")[2].split()[1]) in self._spared and (
-                Path(process, "cmdline").read_bytes() in self._spared_commands
+            parent = int(Path(process, "stat").read_text().rpartition(")")[2].split()[1])
+            return parent in self._spared and (
+                Path(process, "cmdline").read_bytes() == Path(f"/proc/{parent}/cmdline").read_bytes()
             )
         except OSError:
             return True
