@@ -6,11 +6,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mendbook.errors import MendError, StateUnknown
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # The one-line help stands here: reading it from the verbs' files would import them all for every --help.
 VERBS = {
@@ -18,7 +21,9 @@ VERBS = {
     "show": "What a procedure does, its variables, examples, how to undo it.",
     "run": "Run a procedure on an inventory.",
     "drill": "Prove a procedure on servers of its own.",
+    "schedule": "Run a procedure or a drill by a timer: systemd, cron or Kubernetes.",
     "sandbox": "Start, look at and stop real servers on this machine.",
+    "completion": "What teaches bash, zsh or fish to complete these words.",
     "path": "Folder of the Ansible content.",
 }
 USAGE = 64
@@ -39,6 +44,12 @@ class Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=words) for name, words in VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

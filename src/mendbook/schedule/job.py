@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""What a timer runs: one command line of mendbook that works without anybody's shell, or a refusal that says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mendbook import content, runs
+from mendbook import variables as declared
+from mendbook.content import Procedure
+from mendbook.errors import InvalidInventory, InvalidVariable, Refused, UsageError
+
+DRILL = "drill:"
+# A drill of a procedure whose playbook does not say another time: at night, when the day's backup is there.
+_DRILL_CALENDAR = "*-*-* 04:00:00 UTC"
+_ENVIRONMENT = re.compile(r"(?:^|[=\"])env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command line with its time.
+
+    ``unit`` is the name of its files, ``arguments`` follow the program, ``calendar`` is a systemd calendar expression.
+    ``catches_up``: what was missed while the machine was off is done when it is on again. ``timeout_seconds`` is when
+    it has to be over. ``asked`` are the words that made it, for the head of its files.
+    """
+
+    unit: str
+    summary: str
+    arguments: tuple[str, ...]
+    calendar: str
+    catches_up: bool
+    timeout_seconds: int
+    asked: str
+
+
+def unit_name(name: str, label: str | None) -> str:
+    """``mendbook-backup_mongo``, or ``mendbook-backup_mongo-orders`` with a label; also right for /etc/cron.d."""
+    if label is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9_-]{0,28}[a-z0-9])?", label):
+        raise UsageError(f"the label {label!r} is not 1 to 30 of a-z, 0-9, - and _, with a letter or digit at its ends")
+    return "-".join(["mendbook", name.replace(":", "-"), *([label] if label else [])])
+
+
+def of_procedure(
+    name: str,
+    *,
+    inventory: Sequence[str],
+    words: Iterable[str],
+    confirm: str | None,
+    limit: str | None,
+    calendar: str | None,
+    timeout_seconds: int,
+    label: str | None,
+    here: bool,
+) -> Job:
+    """``mendbook run NAME`` with everything that ``run`` would refuse refused now.
+
+    ``here`` is False for a job that runs in a container: its paths are not those of this machine.
+    """
+    procedure = content.procedure(name)
+    words = tuple(_settled(word, procedure, here) for word in words)
+    sources = runs.inventory_sources(inventory) if here else _contained(inventory)
+    limit = runs.checked_limit(limit)
+    _refuse_unconfirmed(procedure, words, confirm, here)
+    arguments = ["run", name]
+    arguments += [part for source in sources for part in ("-i", source)]
+    arguments += [part for word in words for part in ("-e", word)]
+    arguments += ["--confirm", confirm] if confirm is not None else []
+    arguments += ["--limit", limit] if limit is not None else []
+    hours, rest = divmod(timeout_seconds, 3600)
+    arguments += ["--timeout", f"{timeout_seconds}s" if rest else f"{hours}h"]
+    return Job(
+        unit=unit_name(name, label),
+        summary=procedure.summary,
+        arguments=tuple(arguments),
+        calendar=calendar or _usual(procedure),
+        # what was missed is not destroyed at a time of day that nobody has chosen
+        catches_up=procedure.risk != "destroys",
+        timeout_seconds=timeout_seconds,
+        asked=f"mendbook schedule {name}",
+    )
+
+
+def of_drill(
+    name: str, *, options: Sequence[str], calendar: str | None, timeout_seconds: int, label: str | None
+) -> Job:
+    """``mendbook drill NAME`` with its own options, read by the drill's own command."""
+    from mendbook.commands.drill import command
+    from mendbook.drills import NAMES
+
+    drilled = name.removeprefix(DRILL)
+    if drilled not in NAMES:
+        there = "there are drills of " + ", ".join(NAMES)
+        raise UsageError(f"there is no drill of {drilled!r}" + content.did_you_mean(drilled, list(NAMES), there))
+    for option, value in command.make_context("mendbook drill", [drilled, *options]).params.items():
+        if declared.is_secret(option, value, None):
+            raise InvalidVariable(
+                f"{option} is a secret and would stand in a file for all; give env:NAME or file:/path"
+            )
+    playbook = next((each for each in content.procedures() if each.name == f"drill_{drilled}"), None)
+    return Job(
+        unit=unit_name(name, label),
+        summary=f"Drill of {drilled}",
+        arguments=("drill", drilled, *options),
+        calendar=calendar or (playbook and playbook.header.get("on_calendar")) or _DRILL_CALENDAR,
+        catches_up=True,
+        timeout_seconds=timeout_seconds,
+        asked=f"mendbook schedule {name}",
+    )
+
+
+def environment_names(job: Job) -> list[str]:
+    """The environment variables that the job's own words take their values from."""
+    return list(dict.fromkeys(name for word in job.arguments for name in _ENVIRONMENT.findall(word)))
+
+
+def check_environment(job: Job, file: Path | None) -> None:
+    """Refuse a job whose ``env:NAME`` nobody would set, and a file of secrets that is not there or not private."""
+    names = environment_names(job)
+    if file is None:
+        if names:
+            raise UsageError(
+                f"a timer has no environment, and {', '.join(names)} would be missing: put NAME='value' lines into a "
+                "file that only its user can read and name it with --environment-file, or give file:/path"
+            )
+        return
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"the environment file {file} cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise Refused(f"{file} holds secrets and is open to others: chmod 600 {file}")
+
+
+def _usual(procedure: Procedure) -> str:
+    calendar = procedure.header.get("on_calendar")
+    if calendar is None:
+        raise UsageError(
+            f"{procedure.name} has no usual time: give --on-calendar, for example --on-calendar '*-*-* 02:00:00 UTC'"
+        )
+    return str(calendar)
+
+
+def _settled(word: str, procedure: Procedure, here: bool) -> str:
+    """A word of ``-e``, checked as ``run`` would, with the paths of this folder made absolute."""
+    if word.startswith("@"):
+        if not here:
+            return "@" + _absolute(word[1:])
+        declared.check(declared.from_words([word], procedure), procedure)
+        return f"@{Path(word[1:]).expanduser().absolute()}"
+    given = declared.from_words([word], procedure)
+    checked = declared.check(given, procedure)
+    if not here or checked == given:
+        return word
+    ((name, value),) = checked.items()
+    return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _contained(inventory: Sequence[str]) -> tuple[str, ...]:
+    if not inventory:
+        raise InvalidInventory("no inventory is given: the path that it has inside the container")
+    return tuple(source if "," in source else _absolute(source) for source in inventory)
+
+
+def _absolute(path: str) -> str:
+    if not os.path.isabs(path):
+        raise InvalidVariable(f"{path} is a path inside the container and must begin with /")
+    return path
+
+
+def _refuse_unconfirmed(procedure: Procedure, words: tuple[str, ...], confirm: str | None, here: bool) -> None:
+    names = {f"{role}_confirm" for role, _ in procedure.roles} & set(procedure.options)
+    runs.confirmation(procedure, confirm)
+    if procedure.risk != "destroys" or not names or confirm is not None:
+        return
+    given = dict(_pairs(words, procedure, here))
+    harmless = procedure.header.get("unconfirmed") or {}
+    if names & set(given) or (harmless and all(given.get(name) == value for name, value in harmless.items())):
+        return
+    unless = " and ".join(f"{name}={json.dumps(value)}" for name, value in harmless.items())
+    raise Refused(
+        f"{procedure.name} destroys, and nobody is there at night to confirm it: every run would be refused. Give "
+        "--confirm TARGET as the plan prints it (mendbook run ... --check): then it destroys without anybody looking"
+        + (f". Only with {unless} it needs none" if harmless else "")
+    )
+
+
+def _pairs(words: tuple[str, ...], procedure: Procedure, here: bool) -> Iterator[tuple[str, object]]:
+    for word in words:
+        if here or not word.startswith("@"):
+            yield from declared.from_words([word], procedure).items()
