@@ -19,7 +19,9 @@ from mendbook.errors import NothingMatched
 from mendbook.sandbox.service import service_class
 
 _WATCH_SECONDS = 0.5
-_services = click.argument("services", nargs=-1, type=click.Choice(sandbox.kinds()), metavar="[mongo] [s3]")
+_services = click.argument(
+    "services", nargs=-1, type=click.Choice(sandbox.kinds()), metavar=" ".join(f"[{kind}]" for kind in sandbox.kinds())
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print connection strings and keys as JSON.")
 
 

@@ -5,14 +5,15 @@ It runs as a plain file (``python -I -S keeper.py``), so that it starts in a few
 nothing but the standard library. Its starter talks to it over stdin and stdout, later commands over the socket in the
 folder: one JSON object per line, one answer for each.
 
-    {"op": "spawn", "argv": [...], "env": {...}, "cwd": "...", "log": "..."}  ->  {"pid": 1234}
+    {"op": "spawn", "argv": [...], "env": {...}, "cwd": "...", "log": "...", "stop": 9}  ->  {"pid": 1234}
     {"op": "poll", "pid": 1234}       ->  {"code": null or the exit code, negative for a signal}
     {"op": "kill", "pid": 1234}       ->  {}: it is dead and collected
     {"op": "detach", "owner": null}   ->  {}: stdin may close now; `owner` is a process id to follow instead, or null
     {"op": "stop"}                    ->  {}: everything is killed and removed, the keeper ends
 
 The end of stdin, the death of the owner, TERM, INT and HUP do what "stop" does. Environments carry secrets, so they
-come through the pipe and not through an argument list.
+come through the pipe and not through an argument list. `stop` is the signal that ends the server as abruptly as KILL
+and lets it take its shared memory away; what does not obey it is killed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ SOCKET = "keeper.sock"
 PR_SET_PDEATHSIG = 1
 # how often an owner is looked at where the kernel cannot tell (no pidfd)
 OWNER_POLL_SECONDS = 0.5
+# PostgreSQL kills by itself, after 5 s, what is left of it on QUIT
+OBEY_SECONDS = 8.0
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -73,15 +76,15 @@ def clear(folder: Path) -> None:
             folder.rmdir()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """A hook for the child between fork and exec: it is killed with the keeper, even by kill -9 (Linux only)."""
+def _die_with_parent(stop: int) -> Callable[[], None] | None:
+    """A hook for the child between fork and exec: it gets `stop` with the keeper's death, even by kill -9 (Linux)."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
     keeper = os.getpid()
 
     def ask_the_kernel() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(PR_SET_PDEATHSIG, stop)
         if os.getppid() != keeper:
             os._exit(1)
 
@@ -137,7 +140,7 @@ class _Keeper:
         self.owner: int | None = None
         self.owner_fd: int | None = None
         self.children: dict[int, subprocess.Popen[bytes]] = {}
-        self.hook = _die_with_parent()
+        self.stops: dict[int, int] = {}
         self.over = False
         self.gone = False
         self.selector = selectors.DefaultSelector()
@@ -220,19 +223,23 @@ class _Keeper:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=self.hook,
+                preexec_fn=_die_with_parent(request["stop"]),
             )
-        self.children[child.pid] = child
+        self.children[child.pid], self.stops[child.pid] = child, request["stop"]
         return child.pid
 
     def kill(self, child: subprocess.Popen[bytes]) -> None:
-        if child.poll() is None:
+        if child.poll() is not None:
+            return
+        for number in (self.stops[child.pid], signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+                os.killpg(child.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(OBEY_SECONDS)
+                return
 
     def shut_down(self) -> None:
-        """Kill every server and remove the folder; KILL at once, because nothing here is worth a flush.
+        """Kill every server and remove the folder; abruptly, because nothing here is worth a flush.
 
         On TERM weed takes 4 s and a mongod in a replica set waits for a new primary.
         """

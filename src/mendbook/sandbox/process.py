@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -102,11 +103,20 @@ class Keeper:
 class Process:
     """One server: how it was started, and so how it is started again on the same data and port."""
 
-    def __init__(self, keeper: Keeper, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        stop: signal.Signals = signal.SIGKILL,
+    ) -> None:
         self._keeper = keeper
         self.argv = list(argv)
         self.log = log
         self._cwd = cwd
+        self._stop = stop
         self._env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         # weed reads ~/.seaweedfs and writes logs to TMPDIR
         self._env |= {"HOME": str(cwd), "TMPDIR": str(cwd), **env}
@@ -116,9 +126,9 @@ class Process:
     def start(self) -> None:
         """Start it (again); what it writes is added to the log."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        request = {"argv": self.argv, "env": self._env, "cwd": str(self._cwd), "log": str(self.log)}
+        files = {"cwd": str(self._cwd), "log": str(self.log)}
         try:
-            self.pid = self._keeper.ask(op="spawn", **request)["pid"]
+            self.pid = self._keeper.ask(op="spawn", argv=self.argv, env=self._env, stop=self._stop, **files)["pid"]
         except SandboxError as error:
             raise SandboxError(f"{self.argv[0]} cannot be started: {error}") from error
 
@@ -150,7 +160,7 @@ class Process:
         return code
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone; nothing is removed. May be called on a dead one."""
+        """End it as kill -9 does, and wait until it is gone; nothing is removed. May be called on a dead one."""
         self._keeper.ask(op="kill", pid=self.pid)
 
 

@@ -10,6 +10,7 @@ import abc
 import functools
 import importlib
 import pkgutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,9 +71,11 @@ class BaseService(abc.ABC):
         """Paths of sockets that the server makes outside its folder, to be removed with it; known after `launch`."""
         return []
 
-    def spawn(self, argv: list[str], *, env: dict[str, str] | None = None, log: str) -> Process:
-        """Start one process of this service, held by the keeper."""
-        process = Process(self.keeper, argv, env or {}, self.folder, self.folder / log)
+    def spawn(
+        self, argv: list[str], *, env: dict[str, str] | None = None, log: str, stop: signal.Signals = signal.SIGKILL
+    ) -> Process:
+        """Start one process of this service, held by the keeper; `stop` ends it as abruptly as KILL."""
+        process = Process(self.keeper, argv, env or {}, self.folder, self.folder / log, stop)
         self.processes.append(process)
         return process
 
