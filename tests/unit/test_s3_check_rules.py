@@ -1,0 +1,149 @@
+"""The verdicts on one row of backups, at and around their limits."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from ansible.module_utils.mendbook.s3_check_rules import Limits, check_row, make_row, worst
+from backup_rows import NOW, backup, days_ago, lying, record
+
+DAY = 86400
+LIMITS = Limits(
+    max_age=DAY,
+    grace=7200,
+    interval=DAY,
+    gap_window=7 * DAY,
+    min_size_share=0.5,
+    max_size_share=2.0,
+    drill_max_age=31 * DAY,
+    without_drill="warning",
+)
+
+
+def verdict(name, backups, records=(), **changed):
+    limits = Limits(**{**vars(LIMITS), **changed})
+    (found,) = [v for v in check_row(make_row("row", backups, list(records)), limits, NOW) if v["name"] == name]
+    return found
+
+
+def after(seconds):
+    moment = NOW - datetime.timedelta(seconds=seconds)
+    return backup(0, finished=moment, last_modified=moment)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [(0, "ok"), (-200, "ok"), (DAY, "ok"), (DAY + 1, "warning"), (DAY + 7200, "warning"), (DAY + 7201, "failed")],
+)
+def test_age_is_counted_from_the_last_finished_one(seconds, status):
+    found = verdict("age", [after(seconds), backup(9), lying(0), backup(0, complete=None, key="daily/x.gz")])
+    assert (found["status"], found["value"], found["limit"]) == (status, seconds, DAY)
+
+
+@pytest.mark.parametrize(
+    "backups", [[], [lying(0)], [backup(0, complete=None)], [backup(0, deleted=NOW)], [backup(0, current=False)]]
+)
+def test_without_a_complete_backup_that_can_be_restored_the_age_has_failed(backups):
+    found = verdict("age", backups)
+    assert (found["status"], found["value"]) == ("failed", None)
+
+
+def test_without_grace_a_second_over_the_objective_fails():
+    assert verdict("age", [after(DAY + 1)], grace=0)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "share"),
+    [
+        (100, "ok", 1.0),
+        (50, "ok", 0.5),
+        (49, "failed", 0.49),
+        (200, "ok", 2.0),
+        (201, "warning", 2.01),
+        (1, "failed", 0.01),
+    ],
+)
+def test_size_is_compared_with_the_median_of_the_earlier_ones(size, status, share):
+    earlier = [backup(1, size=90), backup(2, size=100), backup(3, size=10_000)]
+    found = verdict("size", [*earlier, backup(0, size=size)])
+    assert (found["status"], found["value"]) == (status, share)
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 2])
+def test_a_median_of_few_says_nothing(earlier):
+    backups = [backup(0, size=1), *(backup(day, size=1000) for day in range(1, earlier + 1))]
+    found = verdict("size", backups)
+    assert (found["status"], found["value"]) == ("ok", None)
+    assert "fewer than 3 earlier" in found["words"]
+
+
+@pytest.mark.parametrize(
+    ("days", "missed"),
+    [
+        ((0, 1, 2, 3), 0),
+        ((0, 1.4, 2), 0),
+        ((0, 2), 1),
+        ((0, 1, 4), 2),
+        ((0, 2, 4), 2),
+        # outside the window, and what a window cannot see
+        ((0, 1, 2, 9, 20), 0),
+        ((), 0),
+        ((5,), 0),
+    ],
+)
+def test_missed_runs_are_counted_between_those_that_finished(days, missed):
+    found = verdict("gaps", [backup(day) for day in days])
+    assert (found["value"], found["status"]) == (missed, "warning" if missed else "ok")
+
+
+def test_gaps_follow_the_interval():
+    backups = [backup(day) for day in (0, 0.25, 0.5, 1)]
+    assert verdict("gaps", backups)["value"] == 0
+    assert verdict("gaps", backups, interval=DAY // 4)["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "count"),
+    [
+        (lying(0), 1),
+        (backup(0.5, complete=None), 1),
+        # between its upload and its manifest
+        (backup(0.01, complete=None), 0),
+        (backup(0.5, complete=None, deleted=NOW), 0),
+    ],
+)
+def test_what_is_not_complete_is_named(unfinished, count):
+    found = verdict("unfinished", [backup(0.2), unfinished])
+    assert found["value"] == count and found["status"] == ("warning" if count else "ok")
+    assert not count or unfinished.key in found["words"]
+
+
+class TestDrill:
+    BACKUP = backup(1)
+
+    @pytest.mark.parametrize(("days", "status"), [(0, "ok"), (31, "ok"), (31.01, "warning")])
+    def test_it_may_be_so_old(self, days, status):
+        assert verdict("drill", [self.BACKUP], [record(self.BACKUP, finished=days_ago(days))])["status"] == status
+
+    def test_the_last_of_several_counts(self):
+        records = [record(self.BACKUP, finished=days_ago(days)) for days in (50, 3, 40)]
+        assert verdict("drill", [self.BACKUP], records)["value"] == 3 * DAY
+
+    def test_the_proof_of_a_backup_that_is_gone_counts(self):
+        assert verdict("drill", [self.BACKUP], [record(backup(40))])["status"] == "ok"
+
+    @pytest.mark.parametrize("changed", [{"verified": False}, {"sha256": "f" * 64}])
+    def test_no_proof_and_a_proof_of_other_bytes_do_not_count(self, changed):
+        found = verdict("drill", [self.BACKUP], [record(self.BACKUP, **changed)])
+        assert (found["status"], found["value"]) == ("warning", None)
+
+    def test_the_status_without_one_is_the_operators_choice(self):
+        assert verdict("drill", [self.BACKUP], without_drill="failed")["status"] == "failed"
+        old = [record(self.BACKUP, finished=days_ago(40))]
+        assert verdict("drill", [self.BACKUP], old, without_drill="failed")["status"] == "failed"
+
+
+def test_the_worst_verdict_is_the_status_of_all():
+    status = [{"status": "ok"}, {"status": "failed"}, {"status": "warning"}]
+    assert worst(status) == "failed" and worst(status[::2]) == "warning" and worst([]) == "ok"
