@@ -135,14 +135,19 @@ def only_member(deployment, address):
 
     Its databases have to be taken with a read preference that allows a secondary.
     """
+    over = False
+
+    def only(servers):
+        # the driver's own goodbye goes to the primary, and would wait for it
+        return servers if over else [server for server in servers if server.address == address]
+
     options = {**_client_options(deployment.params, None), "appname": deployment.client.options.pool_options.appname}
-    client = pymongo.MongoClient(
-        deployment.params["uri"],
-        **options,
-        server_selector=lambda servers: [server for server in servers if server.address == address],
-    )
-    with client:
+    client = pymongo.MongoClient(deployment.params["uri"], **options, server_selector=only)
+    try:
         yield client
+    finally:
+        over = True
+        client.close()
 
 
 def refusals(deployment, timeseries=False):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from .mongo_backup_store import LATEST
-from .mongo_dump_survey import expected_seconds, window_refusal
+from .mongo_dump_window import expected_seconds, window_refusal
 from .plan import make_plan
 from .plan_text import bytes_text, seconds_text
 from .s3_errors import place, shown

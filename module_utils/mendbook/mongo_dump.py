@@ -16,12 +16,14 @@ from . import mongo_dump_survey
 from .dump_archive_writer import ArchiveWriter
 from .errors import MendError, Refused
 from .memory import return_large_blocks, share_one_heap
+from .mongo_catalog import catalog
 from .mongo_content import manifest_entry, now
 from .mongo_dump_errors import in_words
 from .mongo_dump_member import member
 from .mongo_dump_privileges import ACCESS
 from .mongo_dump_read import Job, Reading
-from .mongo_dump_survey import Surveyed, listed, shape, window_refusal
+from .mongo_dump_survey import Surveyed, listed, shape
+from .mongo_dump_window import window_refusal
 from .mongo_expect import quoted
 
 survey = mongo_dump_survey.survey
@@ -165,7 +167,9 @@ def _access_listed(survey):
 
 def _check_unchanged(source, deployment, survey):
     """MendError (rule "changed") when the catalogue is not what it was when the dump began."""
-    before, entries = survey.collections, listed(source.database, deployment.deadline)
+    with deployment.deadline():
+        seen = catalog(source.database)
+    before, entries = survey.collections, listed(survey.database, seen)
     for name in [*before, *(name for name in entries if name not in before)]:
         words = _difference(source, deployment, before.get(name), entries.get(name))
         if words:

@@ -10,7 +10,7 @@ from pymongo import errors as driver
 
 from .errors import MendError
 from .mongo_content import GONE, changed
-from .mongo_dump_survey import window_advice
+from .mongo_dump_window import window_advice
 from .mongo_errors import NOT_PRIMARY_CODES
 
 _SNAPSHOT_TOO_OLD = 239

@@ -25,7 +25,7 @@ class Choice:
 
     address: tuple  # (host, port)
     role: str  # "secondary", "primary" or "standalone"
-    lag_seconds: float | None
+    lag_seconds: int | None
     why: str
 
     @property
@@ -47,17 +47,18 @@ def choose(servers, preference="secondary_preferred"):
     single = next((one for one in servers if one.server_type_name == "Standalone"), None)
     if single is not None:
         return Choice(single.address, "standalone", None, "a standalone server")
-    lags = {one.address: _lag_seconds(one, primary, secondaries) for one in secondaries}
+    # whole seconds: what the servers say is no finer
+    lags = {one.address: round(_lag_seconds(one, primary, secondaries)) for one in secondaries}
     near = sorted((lag, address) for address, lag in lags.items() if lag <= MOST_LAG_SECONDS)
     if preference != "primary" and near:
         lag, address = near[0]
-        return Choice(address, "secondary", lag, f"a secondary, {lag:.0f} s behind")
+        return Choice(address, "secondary", lag, f"a secondary, {lag} s behind")
     if primary is not None:
         why = "the primary, as asked for"
         if preference != "primary":
             why = "the primary: no secondary can be reached" if len(servers) > 1 else "the only member that is known"
             if lags:
-                least = f"{min(lags.values()):.0f} s, and {MOST_LAG_SECONDS} s are allowed"
+                least = f"{min(lags.values())} s, and {MOST_LAG_SECONDS} s are allowed"
                 why = f"the primary: every secondary is behind by {least}"
         return Choice(primary.address, "primary", None, why)
     raise MendError(
@@ -142,7 +143,9 @@ def member(deployment, choice, name):
         try:
             with deployment.deadline():
                 _wait_for(found)
-        except driver.ConnectionFailure as error:
+        except driver.PyMongoError as error:
+            if not isinstance(error, driver.ConnectionFailure) and not error.timeout:
+                raise
             raise MendError(
                 f"{choice.name} cannot be read, or does not catch up with the primary: run it again, another member "
                 f"may do; {deployment.translate(error).msg}",

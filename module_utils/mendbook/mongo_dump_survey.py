@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +11,15 @@ from pymongo import errors as driver
 from .dump_metadata import check_namespace
 from .errors import MendError, Nothing, Refused
 from .mongo import MINIMUM_VERSION
-from .mongo_catalog import BUCKETS, Entry, catalog, is_ours
+from .mongo_catalog import BUCKETS, PREFIX, Entry, catalog, is_ours
 from .mongo_content import index_specs, shape_of
 from .mongo_dump_member import Choice, chosen, member
 from .mongo_dump_privileges import Dumping
+from .mongo_dump_window import BYTES_PER_SECOND, MEASURED_FROM_BYTES, measure, window_seconds
 from .mongo_expect import nearest, parse_time_fields, quoted
-from .mongo_raw import sum_collection
+from .mongo_leftovers import foreign
+from .mongo_verify import interrupted_restore
 
-WINDOW = "minSnapshotHistoryWindowInSeconds"
-DEFAULT_WINDOW_SECONDS = 300
-# what a small machine reads, sums and compresses; larger databases are measured
-BYTES_PER_SECOND = 40_000_000
-MEASURED_FROM_BYTES = 1 << 30
-_MEASURED_SECONDS = 1.0
-# an estimate is no promise, and a dump whose moment is gone at 99 % was for nothing
-_WINDOW_SHARE = 0.8
 # the only system collection that holds an application's own data
 SYSTEM_DUMPED = ("system.js",)
 
@@ -121,17 +113,25 @@ def survey(deployment, database, params):
     """
     _refuse_unfit(deployment, database)
     choice = chosen(deployment, params.get("read_preference") or "secondary_preferred")
+    dumping = Dumping(deployment, database)
+    dumping.require_catalogue()
     with member(deployment, choice, database) as source:
-        dumping = Dumping(deployment, database)
-        dumping.require_catalogue()
-        entries = listed(source.database, deployment.deadline)
+        with deployment.deadline():
+            seen = catalog(source.database)
+            _refuse_half_restored(deployment.client[database], seen)
+            strangers = foreign(source.database, seen)
+        entries = listed(database, seen)
         if not entries:
             raise Nothing(_no_database(deployment, source, database), rule="database")
         dumping.require_dump(entries, params.get("users_and_roles"))
         collections = {name: _surveyed(source, entry, deployment) for name, entry in entries.items()}
         total = sum(one.bytes for one in collections.values())
-        measured = _measure(source, collections) if total >= MEASURED_FROM_BYTES else None
-        window, notes = _window(source, deployment)
+        measured = measure(source, collections) if total >= MEASURED_FROM_BYTES else None
+        window, notes = window_seconds(source, deployment)
+        notes += [
+            f"{quoted(name)} begins with {PREFIX}, which mendbook keeps for itself, and is left out: rename it"
+            for name in strangers
+        ]
     time_fields = parse_time_fields(params.get("time_fields"))
     notes += [
         f"time_fields names {quoted(name)}, which is not there{nearest(name, collections)}"
@@ -157,19 +157,17 @@ def survey(deployment, database, params):
     )
 
 
-def listed(database, deadline):
-    """``{name: Entry}`` of all that a dump of ``database`` holds, as mongodump chooses.
+def listed(database, seen):
+    """``{name: Entry}`` of all that a dump of ``database`` (its name) holds of the Catalog ``seen``, as mongodump does.
 
     Without mendbook's own, and without what a running $out or mapReduce builds and the server itself drops.
     """
-    with deadline():
-        seen = catalog(database)
     found = {}
     for name, entry in sorted(seen.by_name.items()):
         if is_ours(name) or (name.startswith("system.") and name not in SYSTEM_DUMPED) or entry.options.get("temp"):
             continue
         try:
-            check_namespace(database.name, name, "the dump")
+            check_namespace(database, name, "the dump")
         except MendError as error:
             raise Refused(f"refused: {error.msg}, so no restore could bring it back; rename it", rule="names") from None
         if entry.type == "timeseries" and entry.uuid is None:
@@ -190,38 +188,6 @@ def shape(database, entry, deadline):
     return indexes, shape_of(entry, indexes, building)
 
 
-def window_refusal(survey, consistency="snapshot", max_bytes_per_second=0, estimated_bytes_per_second=None):
-    """The plan's refusal when a snapshot would be gone before everything is read, or None; pure."""
-    if consistency != "snapshot" or survey.consistency != "snapshot" or survey.window_seconds is None:
-        return None
-    seconds = expected_seconds(survey, max_bytes_per_second, estimated_bytes_per_second)
-    if seconds <= survey.window_seconds * _WINDOW_SHARE:
-        return None
-    return {
-        "rule": "window",
-        "msg": f"reading {survey.bytes} bytes would take about {math.ceil(seconds)} s, and the server keeps its "
-        f"history for {survey.window_seconds} s ({WINDOW})",
-        "value": math.ceil(seconds),
-        "limit": survey.window_seconds,
-        "override": window_advice(seconds),
-    }
-
-
-def window_advice(seconds):
-    """What to do when the window is too short for a dump of so many seconds."""
-    needed = math.ceil(seconds * 2 / 60) * 60
-    return (
-        f"on every member: db.adminCommand({{setParameter: 1, {WINDOW}: {needed}}}) (the cache has to hold that "
-        "history), read faster, or take consistency per_collection"
-    )
-
-
-def expected_seconds(survey, max_bytes_per_second=0, estimated_bytes_per_second=None):
-    """How long reading everything takes at what is known or measured, and at most at the rate that is allowed."""
-    speed = estimated_bytes_per_second or survey.bytes_per_second
-    return survey.bytes / min(speed, max_bytes_per_second or speed)
-
-
 def _refuse_unfit(deployment, database):
     if deployment.kind == "mongos":
         raise Refused("refused: this is a mongos, and sharded clusters are not supported", rule="mongo_sharded")
@@ -235,6 +201,12 @@ def _refuse_unfit(deployment, database):
         raise Refused(f"refused: {database} is the server's own database and no application's", rule="database")
 
 
+def _refuse_half_restored(database, seen):
+    """What a swap has not finished is neither the old nor the new data, and its TTL indexes are not the user's."""
+    for check in interrupted_restore(database, seen):
+        raise Refused(f"refused: {quoted(database.name)}: {check.words}", rule="restore")
+
+
 def _surveyed(source, entry: Entry, deployment):
     indexes, found = shape(source.database, entry, deployment.deadline)
     data_name = BUCKETS + entry.name if entry.type == "timeseries" else entry.name
@@ -244,42 +216,6 @@ def _surveyed(source, entry: Entry, deployment):
             stats = source.command({"collStats": data_name})
         size, count = stats["size"], stats.get("count")
     return Surveyed(entry.name, entry.type, entry.options, indexes, entry.uuid, data_name, int(size or 0), count, found)
-
-
-def _measure(source, collections):
-    """Bytes per second of reading and summing the largest collection for a second."""
-    largest = max(collections.values(), key=lambda one: one.bytes)
-    began, read = time.monotonic(), 0
-
-    def count(documents, size):
-        nonlocal read
-        read += size
-        if time.monotonic() - began >= _MEASURED_SECONDS:
-            raise _Enough
-
-    try:
-        sum_collection(source.database, largest.data_name, on_reply=count)
-    except _Enough:
-        pass
-    return max(1, int(read / (time.monotonic() - began)))
-
-
-class _Enough(Exception):
-    """Enough was read to know how fast it is."""
-
-
-def _window(source, deployment):
-    """(seconds or None, notes)."""
-    if source.moment is None:
-        return None, []
-    try:
-        with deployment.deadline():
-            return int(source.command({"getParameter": 1, WINDOW: 1}, "admin")[WINDOW]), []
-    except driver.OperationFailure:
-        return None, [
-            f"how long the server keeps its history is unknown ({WINDOW}, {DEFAULT_WINDOW_SECONDS} s unless it was "
-            "set): the role backup on admin may read it"
-        ]
 
 
 def _no_database(deployment, source, database):
