@@ -46,10 +46,14 @@ class Lines:
 
 
 class Bars:
-    """For a terminal: one bar for each host and phase. rich is loaded when there is something to draw."""
+    """For a terminal: one bar for each host and phase. rich is loaded when there is something to draw.
 
-    def __init__(self, out: TextIO) -> None:
+    ``transient`` bars are gone from the screen when they are closed.
+    """
+
+    def __init__(self, out: TextIO, transient: bool = False) -> None:
         self._out = out
+        self._transient = transient
         self._progress: Progress | None = None
         self._bars: dict[tuple[str, str], TaskID] = {}
 
@@ -64,10 +68,11 @@ class Bars:
             self._draw(event)
 
     def close(self) -> None:
-        """Leave the terminal as it was found, also after an error."""
+        """Leave the terminal as it was found, also after an error; what is told afterwards begins anew."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+            self._bars.clear()
 
     def _draw(self, event: Progressed) -> None:
         from rich.console import Console
@@ -82,7 +87,8 @@ class Bars:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
             )
-            self._progress = Progress(*columns, console=Console(file=self._out), auto_refresh=False)
+            console = Console(file=self._out)
+            self._progress = Progress(*columns, console=console, auto_refresh=False, transient=self._transient)
             self._progress.start()
         key = (event.host, event.phase)
         if key not in self._bars:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from mendbook.outcome import Outcome
 
 _CHANGED = 10
-_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """``90``, ``90s``, ``15m`` or ``2h``, as seconds."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", value.strip())
-    if not found or float(found[1]) == 0:
-        raise click.BadParameter(f"{value!r} is not a time: write 90, 90s, 15m or 2h", ctx, param)
-    return float(found[1]) * _UNIT_SECONDS[found[2]]
+    """``90``, ``90s``, ``15m``, ``2h`` or ``1d``, as seconds."""
+    from mendbook.times import span
+
+    try:
+        return None if value is None else span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 @click.command("run")
@@ -55,6 +54,7 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 @click.option("--limit", metavar="HOSTS", help="Only these hosts of the inventory.")
 @click.option("--timeout", metavar="TIME", callback=seconds, help="Stop after this time (90s, 15m, 2h).")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, the outcome last.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit file, also of a failure.")
 @click.option("--exit-code", is_flag=True, help=f"End with {_CHANGED} when something changed (or would).")
 def command(
     name: str,
@@ -66,6 +66,7 @@ def command(
     limit: str | None,
     timeout: float | None,
     as_json: bool,
+    junit: Path | None,
     exit_code: bool,
 ) -> int:
     """Run the procedure NAME. First with --check: the plan says what would be changed and what to confirm.
@@ -100,7 +101,19 @@ def command(
     if code == 0 and exit_code and outcome and outcome.changed:
         code = _CHANGED
     _finish(outcome, error, code, as_json, inventory, diff)
+    if junit is not None:
+        _write_junit(junit, name, outcome, error)
     return code
+
+
+def _write_junit(path: Path, name: str, outcome: Outcome | None, error: MendError | None) -> None:
+    from mendbook.errors import Failed
+    from mendbook.junit import of_run, write
+
+    try:
+        write(path, f"mendbook run {name}", of_run(outcome, error))
+    except OSError as failed:
+        raise Failed(f"--junit {path}: {failed.strerror}; the run itself ended as its summary says") from failed
 
 
 def _finish(
