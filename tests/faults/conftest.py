@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from ansible.module_utils.mendbook import s3, s3_upload
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3 import client as new_client
 from ansible.module_utils.mendbook.s3_catalogue import catalogue
@@ -20,6 +21,7 @@ from ansible.module_utils.mendbook.s3_choice import choose
 from ansible.module_utils.mendbook.s3_stream import object_source
 from botocore.config import Config
 from s3_proxy import S3Proxy
+from upload_target import PART_BYTES, Target
 
 import mendbook.sandbox
 import restore_child
@@ -108,6 +110,27 @@ def store(s3_store: Store) -> Store:
     """The store with a proxy that forgot the faults of the test before."""
     s3_store.proxy.reset()
     return s3_store
+
+
+@pytest.fixture
+def hasty_client(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client with a read deadline of one second in place of twenty: what is tested is what follows it."""
+    monkeypatch.setitem(s3._LIMITS, "read_timeout", 1)
+    return new_client(store.params)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of patience with S3 becomes a second."""
+    for module, name in ((s3, "PATIENCE_SECONDS"), (s3, "READ_SECONDS"), (s3_upload, "_ABORT_SECONDS")):
+        monkeypatch.setattr(module, name, 1)
+
+
+@pytest.fixture
+def target(store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A new key, which uploads in parts as small as stores allow."""
+    monkeypatch.setattr(s3_upload, "PART_BYTES", PART_BYTES)
+    return Target(store, f"upload/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()}.archive.gz")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from ansible.module_utils.mendbook import s3
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3_catalogue import catalogue
 from s3_proxy import Fault
+from upload_target import PART_BYTES
 
 pytestmark = pytest.mark.faults
 
@@ -113,6 +114,35 @@ def test_a_role_is_renewed_before_it_expires(store, sts):
     catalogue(client, store.bucket, params=params)
     catalogue(client, store.bucket, params=params)
     assert len(sts.calls) > 1
+
+
+def test_a_role_is_renewed_in_the_middle_of_an_upload(store, sts, target, noise):
+    data = noise(2 * PART_BYTES + 1)
+    client = s3.client({**store.params, **ROLE})
+    sts.seconds = 60  # each request finds credentials that are about to end
+    with target.upload(client=client) as upload:
+        upload.write(data[:PART_BYTES])
+        store.wait_for(lambda: upload.bytes_sent == PART_BYTES, 30)
+        renewals = len(sts.calls)
+        upload.write(data[PART_BYTES:])
+        upload.finish()
+    assert len(sts.calls) > renewals
+    assert target.content() == data
+
+
+def test_a_role_that_may_not_be_assumed_any_more_ends_an_upload(store, sts, target, noise):
+    client = s3.client({**store.params, **ROLE})
+    sts.seconds = 60
+    with (
+        pytest.raises(MendError, match="sts:AssumeRole.* could not be removed"),
+        target.upload(client=client) as upload,
+    ):
+        upload.write(noise(PART_BYTES))
+        store.wait_for(lambda: upload.bytes_sent == PART_BYTES, 30)
+        sts.denies = True
+        upload.write(noise(PART_BYTES))
+        upload.finish()
+    assert target.content() is None
 
 
 def test_a_role_that_may_not_be_assumed_names_the_permission(store, sts):

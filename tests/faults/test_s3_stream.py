@@ -26,13 +26,6 @@ def data(store, noise):
     return content
 
 
-@pytest.fixture
-def hasty_client(store, monkeypatch):
-    """A client with a read deadline of one second in place of twenty: what is tested is what follows it."""
-    monkeypatch.setitem(s3._LIMITS, "read_timeout", 1)
-    return s3.client(store.params)
-
-
 def part_threads():
     return [t for t in threading.enumerate() if t.name.startswith("mend-s3")]
 
