@@ -87,10 +87,11 @@ class S3Lease(lock.Lease):
             if self._share is None:
                 self._renew_object(asked_at)
             else:
+                # nothing refuses a renewal that comes too late, when somebody may have taken the lease for over
+                self.check()
                 self._share.hold(self._entry, self.seconds / 2)
-                # while nobody could know of this renewal, somebody may have taken the lease for over
-                if lock.steady_now() < self._good_until:
-                    self._good_for(asked_at)
+                self.check()
+                self._good_for(asked_at)
 
     def _renew_object(self, asked_at):
         if self._write({"IfMatch": self._etag}):

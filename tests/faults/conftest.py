@@ -114,8 +114,9 @@ def store(s3_store: Store) -> Store:
 
 @pytest.fixture
 def hasty_client(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client with a read deadline of one second in place of twenty: what is tested is what follows it."""
-    monkeypatch.setitem(s3._LIMITS, "read_timeout", 1)
+    """A client whose deadlines are a second in place of twenty: what is tested is what follows them."""
+    for deadline in ("connect_timeout", "read_timeout"):
+        monkeypatch.setitem(s3._LIMITS, deadline, 1)
     return new_client(store.params)
 
 

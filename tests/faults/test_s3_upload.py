@@ -103,7 +103,7 @@ def test_what_did_not_arrive_whole_is_sent_again(target, store, noise, hasty_cli
 
 
 def test_a_flipped_bit_never_becomes_part_of_an_object(target, store, noise, fault_rounds, record_fault):
-    places = range(0, SIZE, SIZE // fault_rounds(6, 60))
+    places = range(0, SIZE, SIZE // fault_rounds(3, 60))
     for place in places:
         store.proxy.faults = [Fault(f"{PART}{1 + place // PART_BYTES} ", times=1, sent_flip_at=place % PART_BYTES)]
         target.write(noise(SIZE))

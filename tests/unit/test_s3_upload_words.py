@@ -51,6 +51,19 @@ def test_options_that_contradict_each_other_are_refused_before_anything_is_asked
         s3_upload.put_small(client(), "b", "k", b"", {**PARAMS, **options})
 
 
+def test_everything_is_sent_with_its_md5_which_every_store_compares():
+    sent = []
+
+    def take(**arguments):
+        sent.append(arguments["ContentMD5"])
+        return {"ETag": '"1"'}
+
+    fake = client(put_object=take, upload_part=take)
+    s3_upload.put_small(fake, "b", "k", b"hello", PARAMS)
+    assert PartSender(fake, {}, None).send("id", 7, bytearray(b"hello")) == {"PartNumber": 7, "ETag": '"1"'}
+    assert sent == ["XUFAKrxLKna5cZ2REBfFkg=="] * 2
+
+
 def test_what_the_bucket_refuses_of_the_options_is_told_in_its_own_words():
     def put_object(**arguments):
         raise refusal(400, "InvalidRequest", "Bucket is missing\x1b[31m Object Lock Configuration")
