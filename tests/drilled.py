@@ -54,12 +54,14 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        (folder / "home").mkdir()
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """The command, with its output piped."""
         dropped = ("ANSIBLE_", "MENDBOOK_", "AWS_", "XDG_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        own = {"HOME": str(self.folder), "MENDBOOK_STATE": str(self.folder / "state"), "TMPDIR": str(self.folder)}
+        places = {"HOME": "home", "MENDBOOK_STATE": "state", "TMPDIR": ""}
+        own = {name: str(self.folder / place) for name, place in places.items()}
         return subprocess.Popen(
             [sys.executable, "-m", "mendbook", "drill", *arguments],
             env={**kept, **own, "PYTHONPATH": str(ROOT / "src"), **environment},

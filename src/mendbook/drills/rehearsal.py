@@ -111,19 +111,27 @@ def _compare(
     differing = picture.differences(before, picture.picture(database))
     if differing:
         raise VerifyFailed(f"not as before the disaster: {', '.join(differing)}")
-    kept = list(database["orders"].find({"_id": {"$gte": shop.LIVE_FROM}}, sort=[("_id", 1)]))
-    paid = list(database["payments"].find({"_id": {"$gte": shop.LIVE_FROM}}, sort=[("_id", 1)]))
-    written = list(enumerate(acknowledged[: len(kept)]))
-    if kept != [shop.live_order(number, at) for number, at in written]:
-        raise VerifyFailed("the orders that were placed during the drill are not those that were acknowledged first")
-    if len(kept) - len(paid) not in (0, 1) or paid != [shop.live_payment(*each) for each in written[: len(paid)]]:
-        raise VerifyFailed("orders and payments are not of one moment, although the backup is a snapshot")
-    newest = kept[-1]["placedAt"] if kept else None
-    lost = None if newest is None else (acknowledged[-1] - newest).total_seconds()
-    if lost is not None and (drilled.rpo_seconds is None or abs(lost - drilled.rpo_seconds) > 0.001):
+    live, by_id = {"_id": {"$gte": shop.LIVE_FROM}}, [("_id", 1)]
+    kept = list(database["orders"].find(live, sort=by_id))
+    lost = lost_seconds(kept, list(database["payments"].find(live, sort=by_id)), acknowledged)
+    if drilled.rpo_seconds is None or abs(lost - drilled.rpo_seconds) > 0.001:
         raise VerifyFailed(f"RPO was measured as {drilled.rpo_seconds} s, and orders of {lost} s are gone")
     gone = len(acknowledged) - len(kept)
-    return [
-        f"{len(before)} collections as before, to the byte",
-        f"{gone:,} orders of {'unknown time' if lost is None else duration(lost)} are lost",
-    ]
+    return [f"{len(before)} collections as before, to the byte", f"orders of {duration(lost)} are lost: {gone:,}"]
+
+
+def lost_seconds(orders: list[dict[str, Any]], payments: list[dict[str, Any]], acknowledged: list[datetime]) -> float:
+    """The time of the orders that are gone; VerifyFailed when those that came back are not of one moment.
+
+    ``acknowledged`` are the times of all orders as they were written, the n-th for order n.
+    """
+    written = list(enumerate(acknowledged[: len(orders)]))
+    if orders != [shop.live_order(number, at) for number, at in written]:
+        raise VerifyFailed("the orders that came back are not those that were acknowledged first")
+    if len(orders) - len(payments) not in (0, 1) or payments != [
+        shop.live_payment(number, at) for number, at in written[: len(payments)]
+    ]:
+        raise VerifyFailed("orders and payments are not of one moment, although the backup is a snapshot")
+    if not orders:
+        raise VerifyFailed("no order came back, and there was one before the backup began")
+    return (acknowledged[-1] - acknowledged[len(orders) - 1]).total_seconds()
