@@ -15,7 +15,7 @@ PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 2 --durations=10
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
 
-drill: sandbox-environment  ## restore a sample backup from S3 into a scratch MongoDB and prove it
+drill: sandbox-environment  ## back up a shop's MongoDB to S3, wreck it, restore and prove it; prints RTO and RPO
 	@$(BIN)/mendbook drill restore_mongo
 
 test: dev-environment  ## run every test, on ansible-core 2.19 and 2.21
