@@ -100,6 +100,13 @@ options:
     description: Restore although the server has too little space for a second copy.
     type: bool
     default: false
+  piecewise:
+    description:
+      - Restore one collection at a time, each loaded, proven and swapped and its old data dropped before the next, for
+        a server that has no room for a second copy of all. Not atomic over collections and without undo.
+      - Needs O(keep_seconds=0). What an interrupted run has restored is recognised by the next one.
+    type: bool
+    default: false
   proof:
     description:
       - How the loaded data is proven before the swap.
@@ -199,6 +206,7 @@ ARGUMENT_SPEC = dict(
     scratch={"type": "bool", "default": False},
     ignore_oplog={"type": "bool", "default": False},
     ignore_space={"type": "bool", "default": False},
+    piecewise={"type": "bool", "default": False},
     proof={"type": "str", "choices": ["full", "sample", "count"], "default": "full"},
     keep_seconds={"type": "int", "default": 86400},
     workers={"type": "int", "default": 2},

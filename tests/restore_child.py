@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NoReturn
 
-from ansible.module_utils.mendbook import mongo_load, mongo_restore, mongo_side, mongo_swap
+from ansible.module_utils.mendbook import mongo_load, mongo_restore, mongo_restore_replace, mongo_side, mongo_swap
 from ansible.module_utils.mendbook.lock import MongoLease
 from ansible.module_utils.mendbook.mongo_batch import BatchWriter
 from ansible.module_utils.mendbook.mongo_swap_steps import Steps
@@ -59,7 +59,7 @@ def instrument(at_step: Callable[[str], None]) -> None:
     after(mongo_side, "build", "build indexes")
     after(BatchWriter, "insert", "insert")
     after(mongo_load, "prove", "read back")
-    after(mongo_restore, "load", "loaded")
+    after(mongo_restore_replace, "load", "loaded")
     after(mongo_restore, "read_back", "read back what is live")
     begin = Steps.__init__
 

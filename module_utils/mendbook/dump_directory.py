@@ -116,6 +116,10 @@ class SourcesDump(DirectoryDump):
     def bytes_read(self):
         return sum(self._sources[path].bytes_read for path in self._data.values())
 
+    def file_bytes(self, namespace):
+        """How long the data file of a namespace is."""
+        return self._sources[self._data[namespace]].size
+
     def _paths(self):
         return list(self._sources)
 

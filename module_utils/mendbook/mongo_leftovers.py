@@ -79,7 +79,16 @@ def clear(database, lease, progress=None):
             for _ in drop_each(database, lease, marker):
                 pass
             ended.append(marker.facts())
+        elif marker.entry["kept"] == "no" and not _is_live(marker, catalog(database)):
+            steps = Steps(database, marker.token, lease)
+            steps.drop(steps.names.marker)
     return ended
+
+
+def _is_live(marker, seen):
+    """Whether data that a swap has brought still stands under its name: then its marker says where it is from."""
+    new = {item["n"]: item["new"] for item in marker.items if item["k"] != "v" and item["new"]}
+    return any(name in seen.by_name and seen.by_name[name].uuid == uuid for name, uuid in new.items())
 
 
 def discard(database, lease, swap):

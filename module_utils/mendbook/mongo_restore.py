@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import time
 from collections import namedtuple
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from . import mongo_options, mongo_scratch
 from .change import done
 from .dump_metadata import ACCESS_NAMES
-from .errors import Refused
+from .errors import MendError, Refused
 from .lock import MongoLease, holder
 from .memory import share_one_heap
 from .mongo import connect, refusals, refuse_unfit
-from .mongo_access import Access, access_in, check_access
+from .mongo_access import access_in, check_access
 from .mongo_catalog import catalog, refuse_our_prefix
-from .mongo_leftovers import clear, discard, expired, foreign
-from .mongo_load import load
+from .mongo_leftovers import clear, discard, drop_each, expired, foreign
 from .mongo_marker import interrupted
 from .mongo_privileges import missing_privileges, refuse_blind
-from .mongo_restore_guards import SwapGuards
-from .mongo_restore_plan import ACCESS, Observed, extra, restore_plan
+from .mongo_restore_pieces import pieces, prove_backup, restored_before, stopped, wait_for_space
+from .mongo_restore_plan import ACCESS, Observed, extra, piece_bytes, restore_plan
+from .mongo_restore_replace import Replacement
 from .mongo_restore_selection import select, source_database
-from .mongo_restore_source import data_bytes, open_backup
+from .mongo_restore_source import data_bytes, data_shares, open_backup
 from .mongo_restore_state import already_restored, live_facts, loaded_before, marker_backup, read_back
 from .mongo_space import free_space
 from .mongo_swap import Swap
@@ -43,8 +43,7 @@ class Restore:
         self._seen = None
         self._lease = None
         self._counters = None
-        self._loaded = {}
-        self._access = None
+        self._replacement = None
 
     def secrets(self, params):
         return mongo_options.secrets_in(params)
@@ -86,7 +85,7 @@ class Restore:
         # what has our prefix and no marker is the application's own, and could not be told from ours
         refuse_our_prefix([item.target for item in items] + foreign(database, seen))
         self._counters = counters(deployment, database)
-        marker = interrupted(database)
+        marker, expected = interrupted(database), source.expected(name)
         observed = Observed(
             target={
                 "kind": "mongodb",
@@ -98,7 +97,8 @@ class Restore:
             dump=_dump_facts(source),
             items=items,
             live=live_facts(deployment, database, seen),
-            expected=source.expected(name),
+            expected=expected,
+            shares=data_shares(source, items, expected),
             unfit=self._unfit(deployment, series),
             missing=missing,
             space=free_space(deployment, database.name),
@@ -106,11 +106,16 @@ class Restore:
             marker=_marker_facts(marker, source, items, params),
             expired=expired(database),
             restored=False,
+            already=restored_before(database, seen, source, items) if params["piecewise"] else set(),
         )
         # a plan looks for a second; a run that acts goes on looking until its swap, and waits for nothing
         waiting = {"seconds": 0} if self._lease else {}
         observed.writers, observed.writers_unknown = writers(deployment, database, since=self._counters, **waiting)
-        observed.restored = not marker and already_restored(deployment, database, seen, source, items, params)
+        if params["piecewise"]:
+            whole = len(observed.already) == len(items) and not (params["extra"] == "aside" and extra(observed))
+        else:
+            whole = already_restored(deployment, database, seen, source, items, params)
+        observed.restored = not marker and whole
         self._seen = observed
         return observed
 
@@ -120,37 +125,45 @@ class Restore:
     def act(self, client, plan, receipt):
         seen, database = self._seen, client.database
         began = time.monotonic()
+        replacement = self._replacement = Replacement(client, self._lease, self.params, self._counters, seen.expected)
+        self.figures, self.warnings = replacement.figures, replacement.warnings
         access = [change for change in plan["changes"] if change.get("group") == ACCESS]
         with Progress(receipt) as progress:
             if seen.marker and seen.marker["finish"]:
                 # an earlier run has loaded and proven this very backup: only its swap is left
                 swap = Swap.latest(database, self._lease)
                 swap.recover(finish=True, progress=progress)
-                self._loaded = loaded_before(swap.marker)
+                replacement.loaded = loaded_before(swap.marker)
+                replacement.note(swap)
             else:
                 clear(database, self._lease, progress)
                 if seen.marker:
                     # an interrupted swap was taken back, which is no writer
-                    self._counters = counters(client.deployment, database)
-                client.source.prove_bytes()
-                swap = self._load_and_swap(client, progress)
-            self._note_strays(swap)
-            for change in plan["changes"]:
-                if change not in access:
-                    loaded = self._loaded.get(change["object"])
-                    facts = {"count": loaded.count, "bytes": loaded.bytes} if loaded else {}
-                    yield done(change["op"], change["object"], **facts)
+                    replacement.since = counters(client.deployment, database)
+                if self.params["piecewise"]:
+                    swap = None
+                    yield from self._piece_by_piece(client, plan, progress)
+                else:
+                    client.source.prove_bytes()
+                    marked = client.source.in_use(self._lease.run, replacement.warnings.append)
+                    swap = replacement.replace(seen.items, self._aside(), progress, marked)
+            if swap:
+                for change in plan["changes"]:
+                    if change not in access:
+                        yield self._done(change)
             if access:
-                self._access.merge()
+                replacement.access.merge()
                 for change in access:
                     yield done(change["op"], change["object"], count=1)
-                self._access.drop()
-            if self.params["keep_seconds"] == 0:
+                replacement.access.drop()
+            if swap and self.params["keep_seconds"] == 0:
                 discard(database, self._lease, swap)
         self.figures["total_seconds"] = round(time.monotonic() - began, 3)
 
     def read_back(self, client, plan):
-        return read_back(client.database, self._seen.items, self._loaded, strict=not self.params["allow_writers"])
+        return read_back(
+            client.database, self._seen.items, self._replacement.loaded, strict=not self.params["allow_writers"]
+        )
 
     def _unfit(self, deployment, series):
         scratch = mongo_scratch.refusals(deployment) if self.params["scratch"] else []
@@ -158,65 +171,40 @@ class Restore:
 
     # -- the steps of act
 
-    def _load_and_swap(self, client, progress):
-        params, database, dump = self.params, client.database, client.source.dump
-        items = {item.source.key: item for item in self._seen.items}
-        guards = SwapGuards(client, self._lease, params, self._counters)
-        swap = Swap.begin(database, self._lease)
-        try:
-            began = time.monotonic()
-            self._access = Access(dump, database, swap.names, params)
-            sides = {key: swap.names.side(item.target) for key, item in items.items() if item.type != "view"}
-            with client.source.in_use(self._lease.run, self.warnings.append):
-                loaded = load(
-                    database,
-                    dump,
-                    {**sides, **self._access.sides},
-                    workers=params["workers"],
-                    proof=params["proof"],
-                    progress=progress.update,
-                    cancelled=guards.must_stop,
-                )
-            self._access.pick()
-            loaded = {key: loaded[key] for key in sides}
-            self._measure(loaded, dump, time.monotonic() - began)
-            self._loaded = {f"{database.name}.{items[key].target}": found for key, found in loaded.items()}
-            guards.refuse_differences(loaded, self._seen.expected)
-            self.warnings += guards.refuse_swap(swap)
-            swap.prepare(
-                [items[key].target for key in loaded],
-                views={item.target: item.source.options for item in items.values() if item.type == "view"},
-                aside=self._aside(),
-                ttl={items[key].target: _ttl(found) for key, found in loaded.items()},
-                backup=marker_backup(client.source, self._seen.items, params, loaded),
-                keep_seconds=params["keep_seconds"],
-            )
-        except BaseException:
-            # nothing live was touched: what was built beside it goes, and the error says the rest
-            discard(database, self._lease, swap)
-            raise
-        began = time.monotonic()
-        swap.forward(progress)
-        self.figures["swap_seconds"] = round(time.monotonic() - began, 3)
-        return swap
+    def _piece_by_piece(self, client, plan, progress):
+        """One collection after the other, the old data of each dropped before the next is loaded."""
+        seen, database, replacement = self._seen, client.database, self._replacement
+        changes = {change["object"]: change for change in plan["changes"]}
+        items = [item for item in seen.items if item.target not in seen.already]
+        restored, left = [], [name[len(database.name) + 1 :] for name in changes]
+        guards = replacement.guards()
+        with client.source.in_use(self._lease.run, replacement.warnings.append):
+            prove_backup(client.source, items, seen.expected, guards, progress)
+            for some, aside in pieces(items, self._aside()):
+                names = [item.target for item in some] + aside
+                try:
+                    if not self.params["ignore_space"]:
+                        needed = sum(piece_bytes(seen, item) for item in some)
+                        wait_for_space(client.deployment, database.name, needed, guards)
+                    swap = replacement.replace(some, aside, progress, nullcontext())
+                    replacement.forget_writes(names)
+                    restored, left = restored + names, [name for name in left if name not in names]
+                    for name in names:
+                        yield self._done(changes[f"{database.name}.{name}"])
+                    read_back(database, some, replacement.loaded, strict=not self.params["allow_writers"])
+                    guards = replacement.guards()
+                    for _ in drop_each(database, self._lease, swap.marker):
+                        pass
+                except MendError as error:
+                    raise stopped(error, restored, left) from error
+
+    def _done(self, change):
+        loaded = self._replacement.loaded.get(change["object"])
+        facts = {"count": loaded.count, "bytes": loaded.bytes} if loaded else {}
+        return done(change["op"], change["object"], **facts)
 
     def _aside(self):
         return extra(self._seen) if self.params["extra"] == "aside" else []
-
-    def _measure(self, loaded, dump, seconds):
-        self.figures.update(
-            load_seconds=round(seconds, 3),
-            documents=sum(found.count for found in loaded.values()),
-            document_bytes=sum(found.bytes for found in loaded.values()),
-            read_bytes=dump.bytes_read,
-        )
-
-    def _note_strays(self, swap):
-        for stray in swap.strays:
-            self.warnings.append(
-                f"documents that clients wrote into {stray['name']} during the swap are kept in {stray['kept_in']}"
-            )
-        self.warnings.extend(swap.notes)
 
 
 def _application_databases(dump):
@@ -249,7 +237,3 @@ def _marker_facts(marker, source, items, params):
     same = same and not params["users"] and not params["roles"]
     facts["finish"] = same and marker.phase in ("prepared", "swapping", "swapped")
     return facts
-
-
-def _ttl(loaded):
-    return {"indexes": loaded.ttl, "collection": loaded.expire_after_seconds}

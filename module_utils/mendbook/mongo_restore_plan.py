@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .mongo_restore_words import restore_notes, restore_refusals, time_words
 from .plan import make_plan
 
 # what a small machine loads and proves; a plan promises no more than an order of magnitude
@@ -13,10 +14,6 @@ GZIP_RATIO = 6
 SPACE_FACTOR = 1.3
 # live counts move while a plan is read; more than this and it is another database than the one that was planned for
 COUNT_TOLERANCE = 0.1
-_PROOFS = {
-    "sample": "the count of each collection and up to 1,000 documents of each, compared byte by byte",
-    "count": "the count of each collection",
-}
 # users and roles: merged by the server after the swap, and no part of it
 ACCESS = "users and roles"
 
@@ -38,6 +35,8 @@ class Observed:
     ``holder`` of the lock, ``marker`` of an interrupted swap, or None
     ``expired`` old sets whose time is over
     ``restored`` True when the target already holds exactly this backup
+    ``already`` the targets that hold what the backup has, when it is restored one by one; they are left as they are
+    ``shares`` {target: its share of the backup's data} where it is known
     """
 
     def __init__(self, **fields):
@@ -46,7 +45,7 @@ class Observed:
 
 def restore_plan(seen, params):
     """Return the plan (schema 1) of restoring ``seen.items`` with the module's parameters."""
-    database = params["database"]
+    needed = needed_bytes(seen, params)
     changes = [] if seen.restored else _changes(seen, params)
     return make_plan(
         module="mend_mongo_restore",
@@ -61,8 +60,8 @@ def restore_plan(seen, params):
         expected_seconds=_expected_seconds(seen),
         undo=_undo(seen, params),
         source=_source(seen),
-        notes=_notes(seen, params, database),
-        refusals=[] if seen.restored else _refusals(seen, params),
+        notes=restore_notes(seen, params, _kept(seen, params), needed),
+        refusals=[] if seen.restored else restore_refusals(seen, params, needed, largest_piece_bytes(seen)),
     )
 
 
@@ -70,6 +69,8 @@ def _changes(seen, params):
     database = params["database"]
     changes = []
     for item in seen.items:
+        if item.target in seen.already:
+            continue
         live = seen.live.get(item.target)
         expected = (seen.expected or {}).get(item.source.name) or {}
         changes.append(
@@ -133,9 +134,30 @@ def _identity(seen, params):
     }
 
 
-def needed_bytes(seen):
+def needed_bytes(seen, params):
     """The space that the second copy will take on the server, an estimate from the size of the data."""
-    return int(seen.dump["data_bytes"] * SPACE_FACTOR)
+    return largest_piece_bytes(seen) if params["piecewise"] else int(seen.dump["data_bytes"] * SPACE_FACTOR)
+
+
+def largest_piece_bytes(seen):
+    """The space that the second copy of the largest collection will take."""
+    return max((piece_bytes(seen, item) for item in seen.items if item.target not in seen.already), default=0)
+
+
+def piece_bytes(seen, item):
+    """The space that the second copy of one collection will take: as large as the live one, or its share of the backup.
+
+    Where neither is known it may be the whole backup.
+    """
+    if item.type == "view":
+        return 0
+    whole = seen.dump["data_bytes"]
+    live = (seen.live.get(item.target) or {}).get("bytes")
+    known = [whole * seen.shares[item.target]] if item.target in seen.shares else []
+    known += [live] if live else []
+    # a time-series has its old measurements copied aside and its new ones filled from the side copy
+    copies = 3 if item.type == "timeseries" else 1
+    return int(min(whole, max(known, default=whole)) * SPACE_FACTOR * copies)
 
 
 def _expected_seconds(seen):
@@ -148,7 +170,7 @@ def _undo(seen, params):
     return {
         "procedure": "undo_restore_mongo",
         "variables": {"mongo_undo_database": params["database"], "mongo_undo_confirm": seen.target["id"]},
-        "until": f"{_time(params['keep_seconds'])} after the swap",
+        "until": f"{time_words(params['keep_seconds'])} after the swap",
     }
 
 
@@ -169,126 +191,3 @@ def _source(seen):
         {name: dump[name] for name in ("format", "data_bytes", "tool_version", "server_version") if dump[name]}
     )
     return facts
-
-
-def _notes(seen, params, database):
-    if seen.restored:
-        return ["the database already holds this backup: UUIDs, counts and sums were compared just now"]
-    notes = []
-    if seen.marker and seen.marker.get("phase") in ("prepared", "swapping", "undoing"):
-        ends = "finished" if seen.marker.get("finish") else "undone"
-        notes.append(f"an interrupted swap of run {seen.marker['run']} will be {ends} first")
-    series = [item.target for item in seen.items if item.type == "timeseries"]
-    if series:
-        documents = sum((seen.live.get(name) or {}).get("count") or 0 for name in series)
-        notes.append(
-            f"not atomic: the time-series {_listed(series)} ({documents} buckets live) are dropped, created and filled "
-            "again, because no server can rename them; readers see them empty meanwhile"
-        )
-    notes.append("at the swap open cursors end with an error and change streams on a collection are invalidated")
-    kept = _kept(seen, params)
-    if kept:
-        notes.append(f"not in the backup, kept: {_listed(kept)}")
-    if params["users"] or params["roles"]:
-        notes.append("users and roles are merged by the server after the swap, and are not undone")
-    elif seen.dump.get("has_access"):
-        notes.append(
-            "the backup holds users and roles; they are restored only when mongo_restore_users or _roles names them"
-        )
-    if not params["allow_writers"] and seen.writers_unknown:
-        notes.append(seen.writers_unknown)
-    for writer in seen.writers:
-        who = f" by {_listed(writer['who'])}" if writer.get("who") else ""
-        notes.append(f"being written: {writer['namespace']}, {writer['writes_per_second']:g} writes a second{who}")
-    free = seen.space.get("free_bytes")
-    notes.append(
-        f"needs about {_size(needed_bytes(seen))} beside the live data; "
-        + (f"{_size(free)} are free" if free is not None else seen.space["msg"])
-    )
-    if seen.backup.get("finished_from") != "manifest":
-        notes.append(
-            f"{seen.backup['age_from']}; without a manifest counts and checksum of the whole backup cannot be known"
-        )
-    if seen.holder:
-        notes.append(f"locked now by run {seen.holder['run']} of {seen.holder['holder']} on {seen.holder['host']}")
-    for old in seen.expired:
-        notes.append(
-            f"the old data of run {old['run']} is past its time and is dropped first ({old['collections']} collections)"
-        )
-    notes.append(f"checked on the way: {seen.dump['integrity']}")
-    if params["proof"] != "full":
-        notes.append(f"the loaded data is proven by {_PROOFS[params['proof']]}, not by reading back every document")
-    notes.extend(seen.backup.get("notes") or [])
-    notes.extend(seen.dump.get("warnings") or [])
-    return notes
-
-
-def _refusals(seen, params):
-    refusals = list(seen.unfit)
-
-    def refuse(rule, msg, override, value=None, limit=None):
-        refusals.append({"rule": rule, "msg": msg, "value": value, "limit": limit, "override": override})
-
-    if seen.backup.get("complete") is False:
-        refuse("complete", f"the backup is not complete: {seen.backup['reason']}", "name another backup")
-    age = seen.backup.get("age_seconds")
-    if age is not None and age > params["max_age_seconds"]:
-        refuse(
-            "age",
-            f"the backup is {_time(age)} old, and the recovery point objective is {_time(params['max_age_seconds'])}",
-            f"-e mongo_restore_max_age_seconds={int(age) + 3600}",
-            value=int(age),
-            limit=params["max_age_seconds"],
-        )
-    if seen.dump.get("has_oplog") and not params["ignore_oplog"]:
-        entries = seen.dump.get("oplog_entries")
-        refuse(
-            "oplog",
-            "the backup was made with --oplog"
-            + (f" and holds {entries} entries" if entries is not None else "")
-            + ", which are not replayed: each collection is whole, but they are not all of one moment",
-            "-e mongo_restore_ignore_oplog=true",
-            value=entries,
-        )
-    for missing in seen.missing:
-        refuse("privileges", missing["msg"], f"grant the role {missing['role']}")
-    if seen.writers and not params["allow_writers"]:
-        names = _listed([writer["namespace"] for writer in seen.writers])
-        refuse(
-            "writers",
-            f"the database is being written ({names}), and what is written until the swap stays in the old data only",
-            "stop the writers, or -e mongo_restore_allow_writers=true",
-            value=len(seen.writers),
-            limit=0,
-        )
-    free, needed = seen.space.get("free_bytes"), needed_bytes(seen)
-    if free is not None and needed > free and not params["ignore_space"]:
-        refuse(
-            "space",
-            f"the second copy needs about {_size(needed)} and the server has {_size(free)} free",
-            "free some space, restore fewer collections, or -e mongo_restore_ignore_space=true",
-            value=needed,
-            limit=free,
-        )
-    return refusals
-
-
-def _listed(names, most=8):
-    names = [str(name) for name in names]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _size(count):
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def _time(seconds):
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{int(seconds)} seconds"

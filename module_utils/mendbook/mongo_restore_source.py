@@ -118,6 +118,20 @@ def _open_s3_folder(client, params):
     return BackupSource(facts, folder.identity, None, folder.dump, None)
 
 
+def data_shares(source, items, expected):
+    """{target: its share of the backup's data}, by sizes of files or the manifest's counts; empty when unknown."""
+    items = [item for item in items if item.type != "view"]
+    if hasattr(source.dump, "file_bytes"):
+        weights = {item.target: source.dump.file_bytes(item.source.namespace) for item in items}
+    else:
+        promised = {item.target: (expected or {}).get(item.source.name) or {} for item in items}
+        weights = {target: entry.get("buckets") or entry.get("count") for target, entry in promised.items()}
+    if None in weights.values():
+        return {}
+    total = sum(weights.values()) or 1
+    return {target: weight / total for target, weight in weights.items()}
+
+
 def data_bytes(source):
     """How many bytes the documents have: exact for a plain archive and for one gzip under 4 GiB, else an estimate."""
     dump, reads = source.dump, source.reads

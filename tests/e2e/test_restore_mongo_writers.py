@@ -8,7 +8,7 @@ from typing import Any
 
 import pymongo
 import pytest
-from ansible.module_utils.mendbook import mongo_restore, mongo_restore_guards
+from ansible.module_utils.mendbook import mongo_restore_guards, mongo_restore_replace
 
 pytestmark = pytest.mark.e2e
 
@@ -39,14 +39,14 @@ def test_clients_that_write_are_refused_and_named(lab, backup, monkeypatch):
 
 @pytest.mark.parametrize("when", ["before the load", "after the load"])
 def test_one_write_at_any_time_until_the_swap_is_refused(lab, backup, monkeypatch, when):
-    load = mongo_restore.load
+    load = mongo_restore_replace.load
 
     def load_beside_a_client(*args: Any, **kwargs: Any) -> Any:
         loaded = load(*args, **kwargs) if when == "after the load" else None
         lab.database["orders"].update_one({"_id": 1}, {"$inc": {"n": 1}})
         return loaded or load(*args, **kwargs)
 
-    monkeypatch.setattr(mongo_restore, "load", load_beside_a_client)
+    monkeypatch.setattr(mongo_restore_replace, "load", load_beside_a_client)
     result = lab.restore(path=backup)
     assert (result["rc"], result["state"], result["mend"]["rule"]) == (1, "refused", "writers")
     assert f"{lab.database.name}.orders, 1 writes" in result["msg"]
@@ -55,7 +55,7 @@ def test_one_write_at_any_time_until_the_swap_is_refused(lab, backup, monkeypatc
 
 
 def test_a_long_load_is_ended_soon_after_a_client_begins_to_write(lab, backup, monkeypatch):
-    load = mongo_restore.load
+    load = mongo_restore_replace.load
     asked = []
 
     def load_that_never_ends(*_args: Any, cancelled: Any, **_kwargs: Any) -> Any:
@@ -65,9 +65,9 @@ def test_a_long_load_is_ended_soon_after_a_client_begins_to_write(lab, backup, m
             time.sleep(0.01)
 
     monkeypatch.setattr(mongo_restore_guards, "_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(mongo_restore, "load", load_that_never_ends)
+    monkeypatch.setattr(mongo_restore_replace, "load", load_that_never_ends)
     result = lab.restore(path=backup)
     assert (result["state"], result["mend"]["rule"]) == ("refused", "writers")
     assert len(asked) < 50
-    monkeypatch.setattr(mongo_restore, "load", load)
+    monkeypatch.setattr(mongo_restore_replace, "load", load)
     assert lab.restore(path=backup)["state"] == "done"

@@ -29,7 +29,7 @@ def test_too_little_space_is_refused_with_both_numbers_unless_told(lab, backup, 
     with unchanged(lab):
         result = lab.restore(path=path)
     assert (result["state"], result["mend"]["rule"]) == ("refused", "space")
-    assert "1 kB free" in result["msg"] and "-e mongo_restore_ignore_space=true" in result["msg"]
+    assert "1.0 kB free" in result["msg"] and "-e mongo_restore_ignore_space=true" in result["msg"]
     assert lab.restore(path=path, ignore_space=True)["state"] == "done"
 
 

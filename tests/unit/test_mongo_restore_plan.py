@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from ansible.module_utils.mendbook.mongo_restore_plan import Observed, needed_bytes, restore_plan
+from ansible.module_utils.mendbook.mongo_restore_plan import Observed, largest_piece_bytes, needed_bytes, restore_plan
 from ansible.module_utils.mendbook.mongo_restore_selection import Item
 from ansible.module_utils.mendbook.plan import drift, refusals_in
 
@@ -16,6 +16,7 @@ PARAMS = {
     "allow_writers": False,
     "scratch": False,
     "proof": "full",
+    "piecewise": False,
     "ignore_oplog": False,
     "ignore_space": False,
     "keep_seconds": 86400,
@@ -64,6 +65,8 @@ def observed(**changes):
         "marker": None,
         "expired": [],
         "restored": False,
+        "already": set(),
+        "shares": {},
     }
     return Observed(**{**fields, **changes})
 
@@ -155,7 +158,7 @@ def test_what_makes_the_deployment_unfit_is_passed_on_as_it_is():
 
 def test_space_is_enough_at_the_limit_and_not_one_byte_below():
     seen = observed()
-    for free, expected in ((needed_bytes(seen), []), (needed_bytes(seen) - 1, ["space"])):
+    for free, expected in ((needed_bytes(seen, PARAMS), []), (needed_bytes(seen, PARAMS) - 1, ["space"])):
         seen.space = {"free_bytes": free, "msg": ""}
         assert rules(restore_plan(seen, PARAMS)) == expected
 
@@ -208,3 +211,49 @@ def test_users_come_back_only_by_name_and_are_said_otherwise():
     assert any("only when mongo_restore_users" in note for note in restore_plan(seen, PARAMS)["notes"])
     plan = restore_plan(seen, {**PARAMS, "users": ["shop"]})
     assert ("~", "user shop") in [(c["op"], c["object"]) for c in plan["changes"]]
+
+
+def full_of(orders, users, **changes):
+    """A server with 1 MB of backup to restore and room for less."""
+    sizes = {"orders": live(orders), "users": live(users)}
+    return observed(live=sizes, space={"free_bytes": 900_000, "msg": ""}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        # 1.3 times the live size of the larger one, or of its share of the 1 MB
+        ({"orders": 6000, "users": 100}, True),
+        ({"orders": 7000, "users": 100}, False),
+        ({"orders": 100, "users": 100, "shares": {"orders": 0.6, "users": 0.4}}, True),
+        ({"orders": 100, "users": 100, "shares": {"orders": 0.9, "users": 0.1}}, False),
+        ({"orders": 0, "users": 0}, False),
+        ({"orders": 0, "users": 0, "shares": {"orders": 0.5, "users": 0.5}}, True),
+    ],
+)
+def test_one_collection_at_a_time_is_offered_where_that_fits(fields, offered):
+    seen = full_of(**fields)
+    (refusal,) = refusals_in(restore_plan(seen, PARAMS))
+    assert refusal["rule"] == "space"
+    assert ("-e mongo_restore_piecewise=true -e mongo_restore_keep_seconds=0" in refusal["override"]) is offered
+    piecewise = restore_plan(seen, {**PARAMS, "piecewise": True, "keep_seconds": 0})
+    assert rules(piecewise) == ([] if offered else ["space"])
+
+
+def test_a_time_series_needs_room_for_its_copies():
+    parts = {"items": [item("orders", kind="timeseries"), item("users")], "shares": {"orders": 0.3, "users": 0.7}}
+    assert largest_piece_bytes(observed(live={}, **parts)) == int(300_000 * 1.3 * 3)
+
+
+def test_what_is_there_already_is_left_out_and_said():
+    params = {**PARAMS, "piecewise": True, "keep_seconds": 0}
+    plan = restore_plan(observed(already={"orders"}), params)
+    assert [change["object"] for change in plan["changes"]] == ["estore.users"]
+    assert any("left as they are: orders" in note for note in plan["notes"])
+    assert any("the backup is read 2 times" in note for note in plan["notes"])
+
+
+@pytest.mark.parametrize("changes", [{"keep_seconds": 86400}, {"users": ["shop"]}, {"roles": ["clerk"]}])
+def test_what_cannot_be_done_one_at_a_time_is_refused(changes):
+    plan = restore_plan(observed(), {**PARAMS, "piecewise": True, "keep_seconds": 0, **changes})
+    assert rules(plan) == ["piecewise"]
