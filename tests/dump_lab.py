@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import bson
-import pymongo
 from ansible.module_utils.mendbook import mongo_dump
 from ansible.module_utils.mendbook.mongo import Deployment, connect
 from bson.codec_options import CodecOptions

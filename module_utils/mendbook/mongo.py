@@ -141,7 +141,12 @@ def only_member(deployment, address):
         # the driver's own goodbye goes to the primary, and would wait for it
         return servers if over else [server for server in servers if server.address == address]
 
-    options = {**_client_options(deployment.params, None), "appname": deployment.client.options.pool_options.appname}
+    options = {
+        **_client_options(deployment.params, None),
+        "appname": deployment.client.options.pool_options.appname,
+        # no election brings back a member that is gone
+        "serverSelectionTimeoutMS": int(1000 * (deployment.params.get("connect_timeout_seconds") or 5)),
+    }
     client = pymongo.MongoClient(deployment.params["uri"], **options, server_selector=only)
     try:
         yield client

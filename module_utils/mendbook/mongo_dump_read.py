@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ class Reading:
         self.documents = 0
         self.bytes = 0
         self._member = member
-        self._deployment = deployment
+        self._patience_ms = int(1000 * (deployment.params.get("operation_timeout_seconds") or 60))
         self._jobs = sorted(jobs, key=lambda job: -job.bytes)
         self._readers = readers
         self._pace = Reader(max_bytes_per_second)
@@ -85,6 +85,8 @@ class Reading:
             pool.shutdown(cancel_futures=True)
 
     def _run(self, job):
+        if self.failed:
+            return
         try:
             with self._member.session() as session:
                 self._look(job, session)
@@ -98,23 +100,22 @@ class Reading:
         """What is asked for beside the documents, before them: nothing that comes later may be in it."""
         if job.surveyed is None:
             return
-        concern = self._member.read_concern(job.snapshot)
-        name = job.surveyed.name
-        # by _id it comes from an index at once; by another field it may take a scan of the whole collection
-        with nullcontext() if job.time_field else self._deployment.deadline():
-            query = newest_query(job.time_field, self._before)
-            found = self._member.command(
-                {"find": name, **query, "limit": 1, "singleBatch": True, "readConcern": concern},
-                session=session,
-                codec_options=DATES,
-            )["cursor"]["firstBatch"]
-            job.newest = newest_in(found[0] if found else None, job.time_field, self._before)
+        name, beside = job.surveyed.name, {"readConcern": self._member.read_concern(job.snapshot)}
+        query = newest_query(job.time_field, self._before)
+        find = {"find": name, **query, "limit": 1, "singleBatch": True, **beside}
+        if not job.time_field:
+            # by _id it comes from an index at once; by another field it may take a scan of the whole collection
+            find["maxTimeMS"] = self._patience_ms
+        found = self._first_batch(find, session)
+        job.newest = newest_in(found[0] if found else None, job.time_field, self._before)
         if job.surveyed.type == "timeseries":
-            counted = self._member.command(
-                {"aggregate": name, "pipeline": [{"$count": "n"}], "cursor": {}, "readConcern": concern},
-                session=session,
-            )["cursor"]["firstBatch"]
+            counted = self._first_batch(
+                {"aggregate": name, "pipeline": [{"$count": "n"}], "cursor": {}, **beside}, session
+            )
             job.measurements = counted[0]["n"] if counted else 0
+
+    def _first_batch(self, command, session):
+        return self._member.command(command, session=session, codec_options=DATES)["cursor"]["firstBatch"]
 
     def _read(self, job, session):
         find = dict(job.find, readConcern=self._member.read_concern(job.snapshot))

@@ -14,6 +14,7 @@ from bson import Int64
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors as driver
+from pymongo import timeout
 from xxhash import xxh3_128_intdigest as digest
 
 from .bson_elements import elements
@@ -21,6 +22,7 @@ from .dump_sums import MODULUS, DocumentSum
 
 # Larger replies cost more memory on both sides and are not faster.
 _REPLY_BYTES = 2 << 20
+_CLOSE_SECONDS = 3
 _CODEC = CodecOptions(document_class=RawBSONDocument)
 _MASK = MODULUS - 1
 _length_at = Struct("<i").unpack_from
@@ -122,8 +124,10 @@ def fold_array(array, keep=None):
 def _close(database, name, cursor, session):
     if not cursor:
         return
+    command = {"killCursors": name, "cursors": [Int64(cursor)]}
     try:
-        command = {"killCursors": name, "cursors": [Int64(cursor)]}
-        database.command(command, session=session, read_preference=database.read_preference)
+        # a member that is gone is not waited for
+        with timeout(_CLOSE_SECONDS):
+            database.command(command, session=session, read_preference=database.read_preference)
     except driver.PyMongoError:
         return  # the server drops it by itself in ten minutes
