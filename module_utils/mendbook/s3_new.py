@@ -52,6 +52,8 @@ class NewObject:
 
         `Unknown` when it may or may not be there, because S3 does not answer any more.
         """
+        # for a store that ignores the condition
+        self.refuse_existing()
         condition, lost = {"IfNoneMatch": "*"}, None
         patience = s3.Patience(s3.PATIENCE_SECONDS, None, least_tries=_LEAST_TRIES)
         while True:
@@ -60,7 +62,7 @@ class NewObject:
                 return
             except FAILURES as error:
                 if condition and status_of(error) == 501:
-                    # a store without conditions: a look right before has to do
+                    # a store that does not know the condition: a look right before has to do
                     self.refuse_existing()
                     condition = {}
                 elif is_transient(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.module_utils.mendbook import s3
 from ansible.module_utils.mendbook.errors import MendError, Refused, Unknown
 from s3_proxy import Fault
 from upload_target import PART_BYTES
@@ -62,6 +63,18 @@ def test_a_store_that_goes_away_while_it_completes_is_unknown(target, store, noi
     assert target.content() == noise(SIZE)
 
 
+def test_a_store_that_ignores_conditions_does_not_write_over_another(target, store, noise):
+    client = s3.client(store.params)
+    for operation in ("PutObject", "CompleteMultipartUpload"):
+        forget = lambda params, **_kwargs: params["headers"].pop("If-None-Match", None)  # noqa: E731
+        client.meta.events.register(f"before-call.s3.{operation}", forget)
+    with pytest.raises(Refused, match="exists already"), target.upload(client=client) as upload:
+        upload.write(noise(SIZE))
+        store.s3.put_object(Bucket=store.bucket, Key=target.key, Body=b"precious")
+        upload.finish()
+    assert target.content() == b"precious" and target.unfinished() == []
+
+
 def test_a_store_without_conditions_is_looked_at_once_more(target, store, noise):
     store.proxy.faults = [Fault(COMPLETE, times=1, status=501, code="NotImplemented")]
     target.write(noise(SIZE))
@@ -84,6 +97,7 @@ def test_an_object_that_is_replaced_at_once_is_no_success(target, store, noise):
 
     with pytest.raises(MendError, match="something else was written over it") as caught, target.upload() as upload:
         upload.write(noise(SIZE))
-        store.proxy.faults = [Fault("HEAD ", before=replace)]
+        # the first HEAD is the look right before the completion
+        store.proxy.faults = [Fault("HEAD ", times=1), Fault("HEAD ", before=replace)]
         upload.finish()
     assert caught.value.reason == "verify"
