@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The archive that is written: byte for byte what the real mongodump wrote, and nothing that its reader would refuse."""
+"""The archive that is written: byte for byte what the real mongodump wrote, and what its reader takes."""
 
 from __future__ import annotations
 
