@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
@@ -191,12 +192,14 @@ class Backup:
                 )
                 self._check_lock()
                 completing = True
-                uploaded = upload.finish()
+                uploaded = _to_its_end(upload.finish)
             self._check_lock()
             made = manifest_of(seen.source, dumped, uploaded, started=started, finished=self._clock.now())
             described = packed(made)
             key = manifest.manifest_key(seen.key)
-            put_small(client.s3, params["bucket"], key, described, params, only_new=True, retain=True)
+            _to_its_end(
+                lambda: put_small(client.s3, params["bucket"], key, described, params, only_new=True, retain=True)
+            )
         except BaseException as error:
             if not completing or not self._is_whole(client, described, error):
                 raise
@@ -235,6 +238,12 @@ class Backup:
                 rule=getattr(error, "rule", None),
             ) from error
         return False
+
+
+def _to_its_end(operation):
+    """Return operation(); a signal that comes meanwhile is raised when S3 has answered, and what is there is known."""
+    with ThreadPoolExecutor(1, "mend-backup") as pool:
+        return pool.submit(operation).result()
 
 
 def _manifest_now(client, params, key):
