@@ -86,9 +86,9 @@ class Terminate:
     def act(self, server, plan, receipt):
         began = time.monotonic()
         for start in range(0, len(self._chosen), CHUNK):
+            # until it is told who was ended
             with _no_signal():
-                items = self._end(server, self._chosen[start : start + CHUNK])
-            yield from items
+                yield from self._end(server, self._chosen[start : start + CHUNK])
         self.figures.update(seconds=round(time.monotonic() - began, 3), spared=len(self._chosen) - len(self._ended))
 
     def read_back(self, server, plan):

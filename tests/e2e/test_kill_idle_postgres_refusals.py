@@ -235,8 +235,7 @@ def test_a_signal_between_two_portions_leaves_a_count_of_what_was_done(pg, monke
     monkeypatch.setattr(postgres_terminate.Terminate, "_end", end)
     result = pg.terminate()
     assert result["rc"] == 1 and result["state"] == "partial" and "SIGTERM" in result["msg"]
-    assert len(result["done"]) == 1 or len(result["done"]) == 2
-    assert pg.alive(*sessions).count(False) == 2
+    assert len(result["done"]) == 2 and pg.alive(*sessions).count(False) == 2
 
 
 def test_names_of_every_kind_are_data(pg):
