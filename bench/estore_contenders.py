@@ -17,7 +17,7 @@ MODULE = "mend_mongo_restore"
 
 def run_module(name: str, arguments: Path) -> None:
     """Run a module of library/ with the arguments in a JSON file; it prints its result and exits."""
-    _content_on_path()
+    content_on_path()
     from ansible.module_utils.testing import patch_module_args
 
     with patch_module_args(json.loads(arguments.read_text())):
@@ -26,7 +26,7 @@ def run_module(name: str, arguments: Path) -> None:
 
 def insert_many(uri: str, archive: str) -> None:
     """What a careful Python program would do: decode, insert_many in two threads, then the indexes."""
-    _content_on_path()
+    content_on_path()
     import bson
     import pymongo
     from ansible.module_utils.mendbook.dump import open_dump
@@ -58,7 +58,8 @@ def insert_many(uri: str, archive: str) -> None:
             database.command({"createIndexes": name, "indexes": specs})
 
 
-def _content_on_path() -> None:
+def content_on_path() -> None:
+    """Let this process import the modules and what they share."""
     import ansible.module_utils
 
     ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
