@@ -123,7 +123,7 @@ class Prune:
         if more:
             raise Drift(f"nothing was changed: since the plan was made {more}; plan again", rule="drift")
         began = time.monotonic()
-        failures = []
+        failures, touched = [], False
         with Progress(receipt) as progress:
             for number, removal in enumerate(self._seen.removals, start=1):
                 self._lease.check()
@@ -133,15 +133,19 @@ class Prune:
                 except Left as left:
                     failures.append(left.error)
                     if left.deleted:
+                        touched = True
                         yield done("-", removal.object, **change, left=left.error.msg)
                     else:
                         yield skipped(removal.object, left.error.msg)
                 else:
                     if not reason:
+                        touched = True
                         self._removed.append(removal)
                     yield skipped(removal.object, reason) if reason else done("-", removal.object, **change)
                 progress.update("remove", number, len(self._seen.removals), "objects")
         self.figures["seconds"] = round(time.monotonic() - began, 3)
+        if failures and not touched:
+            raise failures[0]
         if failures:
             words = "{} of {} could not be removed (what was is in done): {}"
             raise Partial(words.format(len(failures), len(self._seen.removals), failures[0].msg), rule="s3")

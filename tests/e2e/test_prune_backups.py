@@ -1,0 +1,305 @@
+"""prune_backups against a real store: what goes, what stays and why, seen by an independent client."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from ansible.module_utils.mendbook import s3, s3_lock
+
+from bucket_lab import BucketLab, store_time
+
+pytestmark = pytest.mark.e2e
+
+CONNECTION = ("endpoint_url", "region", "path_style", "access_key", "secret_key")
+# after everything that the test has put, and no more than the store's clock lets a manifest be ahead
+LATER = -0.002
+# the minimum: these stay, whatever else there is
+YOUNG = (0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1)
+
+
+@pytest.fixture
+def lab(sandbox, s3_client, request) -> BucketLab:
+    facts = sandbox.status()["s3"]
+    prefix = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:80] + "/"
+    return BucketLab(s3_client, facts, facts["bucket"], prefix)
+
+
+@pytest.fixture
+def prune(playbook, lab):
+    """Run the playbook; the Played, and the result of the module."""
+
+    def run(*arguments, **options):
+        variables = {f"s3_backup_prune_s3_{name}": f"{{{{ s3_{name} }}}}" for name in CONNECTION}
+        variables |= {"s3_backup_prune_bucket": lab.bucket, "s3_backup_prune_prefix": lab.prefix}
+        variables |= {f"s3_backup_prune_{name}": value for name, value in options.items()}
+        played = playbook("prune_backups", *arguments, variables=variables)
+        (result,) = played.of("mend_s3_backup_prune")
+        return played, result
+
+    return run
+
+
+def young(lab):
+    """The seven that stay. They are put last: the complete one that was written last stays, too, however old it is."""
+    return [lab.backup(day) for day in YOUNG]
+
+
+def with_manifests(*keys):
+    return sorted(name for key in keys for name in (key, f"{key}.manifest.json"))
+
+
+def removed(result):
+    return [entry["object"] for entry in result["done"]]
+
+
+def notes(result):
+    return "\n".join(result["plan"]["notes"])
+
+
+def rule(result):
+    return result["mend"]["rule"] if "mend" in result else [entry["rule"] for entry in result["plan"]["refusals"]]
+
+
+def test_plan_refusal_run_and_second_run(prune, lab):
+    old = [lab.backup(day) for day in (45, 31)]
+    stay = young(lab)
+    lab.put(f"{lab.prefix}README.txt", b"not yours")
+    before = lab.everything()
+
+    played, planned = prune("--check")
+    assert played.rc == 0 and planned["state"] == "planned" and planned["changed"]
+    assert [change["object"] for change in planned["plan"]["changes"]] == old
+    assert lab.everything() == before and not played.journal()
+    sizes = {e["Key"]: e["Size"] for e in lab.s3.list_objects_v2(Bucket=lab.bucket, Prefix=lab.prefix)["Contents"]}
+    assert planned["plan"]["totals"]["bytes"] == sum(sizes[key] for key in with_manifests(*old))
+    assert planned["plan"]["remains"]["complete"] == 7
+    assert "1 objects under the prefix are no backups by name or manifest, and are not touched" in notes(planned)
+    target = planned["plan"]["target"]["id"]
+    endpoint = lab.options["s3_endpoint_url"].split("//")[1]
+    assert target == f"s3@{endpoint}/{lab.bucket}/{lab.prefix}"
+
+    played, refused = prune(confirm=target.replace(endpoint, "s3.example.com"))
+    assert played.rc == 2 and rule(refused) == "confirm"
+    assert f"-e s3_backup_prune_confirm={target}" in refused["msg"]
+    assert lab.everything() == before
+
+    played, result = prune(confirm=target)
+    assert played.rc == 0 and result["state"] == "done"
+    assert removed(result) == old
+    assert result["read_back"]["removed"] == 2 and result["read_back"]["complete"] == 7
+    assert lab.keys() == sorted([*with_manifests(*stay), f"{lab.prefix}README.txt"])
+    ends = [line for line in played.journal() if line["event"] == "end"]
+    assert [entry["object"] for entry in ends[-1]["done"]] == old
+
+    after = lab.everything()
+    played, again = prune(confirm=target)
+    assert played.rc == 0 and not again["changed"] and again["state"] == "nothing to do"
+    assert lab.everything() == after
+
+
+def test_a_bucket_that_keeps_versions_gets_markers_or_is_freed(prune, lab):
+    lab.bucket = "prune-by-playbook"
+    lab.s3.create_bucket(Bucket=lab.bucket)
+    lab.s3.put_bucket_versioning(Bucket=lab.bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = lab.backup(45)
+    stay = young(lab)
+    target = f"s3@{lab.options['s3_endpoint_url'].split('//')[1]}/{lab.bucket}/{lab.prefix}"
+    before = lab.everything()
+
+    _played, planned = prune("--check")
+    assert planned["plan"]["totals"]["bytes"] == 0
+    assert "1 of these only get a delete marker" in notes(planned)
+    assert lab.everything() == before
+
+    played, hidden = prune(confirm=target)
+    assert played.rc == 0 and removed(hidden) == [planned["plan"]["changes"][0]["object"]]
+    assert lab.keys() == with_manifests(*stay)
+    assert len(lab.everything()) == len(before) + 2
+
+    played, freed = prune(confirm=target, versions=True)
+    assert played.rc == 0, freed["msg"]
+    assert lab.keys() == with_manifests(*stay)
+    assert not [entry for entry in lab.everything() if entry[0].startswith(old)]
+    played, again = prune(confirm=target, versions=True)
+    assert played.rc == 0 and not again["changed"]
+
+
+class TestWhatStays:
+    def test_the_last_verified_one_and_one_that_latest_names(self, lab):
+        verified, named, other = lab.backup(50), lab.backup(60), lab.backup(70)
+        young(lab)
+        lab.drill(verified)
+        lab.drill(other, verified=False)
+        lab.put(f"{lab.prefix}latest", json.dumps({"key": named, "version_id": None}).encode())
+        result = lab.prune()
+        assert removed(result)[0] == other
+        assert f"{verified}, finished 50 d 0 h ago: it is the last one that a drill has verified" in notes(result)
+        assert f"{named}, finished 60 d 0 h ago: latest names it" in notes(result)
+
+    def test_one_that_a_latest_above_the_prefix_names(self, lab):
+        named = lab.backup(60)
+        young(lab)
+        root = lab.prefix
+        lab.put(f"{root}latest.json", json.dumps({"key": named}).encode())
+        lab.prefix = lab.options["prefix"] = f"{root}estore-"
+        assert lab.plan()["state"] == "nothing to do"
+
+    def test_one_that_a_run_reads_until_its_mark_is_six_hours_old(self, lab):
+        key = lab.backup(60)
+        young(lab)
+        mark = lab.mark(key)
+        assert lab.prune()["state"] == "nothing to do"
+        with store_time(days=0.26):
+            result = lab.prune()
+        assert removed(result) == [key]
+        # the mark itself goes when it is a day old
+        assert mark in lab.keys()
+        with store_time(days=1.01):
+            assert removed(lab.prune()) == [mark]
+
+    def test_an_unfinished_one_of_less_than_a_day_and_one_without_a_later_complete_one(self, lab):
+        young(lab)
+        unfinished = lab.unfinished(40)
+        assert lab.prune()["state"] == "nothing to do"
+        with store_time(days=1.01):
+            # the newest complete one must have been finished after it
+            assert lab.prune()["state"] == "nothing to do"
+            lab.backup(LATER)
+            assert removed(lab.prune()) == [unfinished]
+        assert unfinished not in lab.keys()
+
+    def test_the_minimum_of_each_database(self, lab):
+        young(lab)
+        gone_shop = [lab.backup(day, name="shop") for day in range(109, 99, -1)][::-1]
+        result = lab.prune()
+        assert removed(result) == gone_shop[:6:-1]
+        assert set(with_manifests(*gone_shop[:7])) <= set(lab.keys())
+
+    def test_records_of_drills_that_proved_something_are_history(self, lab):
+        old = lab.backup(60)
+        young(lab)
+        proof = lab.drill(old, days=59)
+        miss = lab.drill(old, days=58, verified=False, run="20260102T000000Z-0a1b2c")
+        lab.drill(lab.backup(0.2), days=0, run="20260103T000000Z-0a1b2c")
+        with store_time(days=31):
+            lab.backup(LATER)
+            result = lab.prune(keep_complete=1, max_share=1)
+        assert {old, miss} <= set(removed(result))
+        assert proof in lab.keys() and miss not in lab.keys()
+
+    def test_objects_of_others_whatever_their_age(self, lab):
+        young(lab)
+        foreign = [f"{lab.prefix}{name}" for name in ("estore.archive.gz", "dump-20200101.gz", "notes.json", "sub/x")]
+        for key in foreign:
+            lab.put(key)
+        lab.put(f"{lab.prefix}empty-20200101T000000Z.gz", b"")
+        with store_time(days=400):
+            lab.backup(LATER)
+            result = lab.prune(max_share=1, keep_complete=1)
+        assert result["state"] == "done"
+        assert set(foreign) <= set(lab.keys())
+
+    def test_what_does_not_match_the_pattern(self, lab):
+        old = [lab.backup(60, name=name) for name in ("estore", "shop")]
+        young(lab)
+        assert removed(lab.prune(pattern="estore-*", keep_complete=7)) == [old[0]]
+        assert old[1] in lab.keys()
+
+
+class TestRefusals:
+    def test_more_than_half_at_once_needs_a_word(self, lab):
+        old = [lab.backup(day) for day in range(40, 49)]
+        young(lab)
+        before = lab.everything()
+        refused = lab.act(lab.plan())
+        assert rule(refused) == "cap share of the backups" and "max_share" in refused["msg"]
+        assert lab.everything() == before
+        assert (
+            lab.act(lab.plan(max_share=0.6, max_delete=8), max_share=0.6, max_delete=8)["mend"]["reason"] == "refused"
+        )
+        assert len(removed(lab.prune(max_share=0.6))) == len(old)
+
+    def test_nothing_complete_would_remain(self, lab):
+        # only the mark of a dead run, and a backup that was never finished
+        lab.mark(lab.unfinished(40))
+        with store_time(days=2):
+            planned = lab.plan()
+            assert rule(planned) == ["remains"]
+            assert lab.act(planned)["mend"]["rule"] == "remains"
+
+    def test_a_clock_that_is_two_days_off(self, lab):
+        lab.backup(60)
+        young(lab)
+        for ahead in (2 * 86400, -2 * 86400):
+            with store_time(ahead_seconds=ahead):
+                planned = lab.plan()
+                assert rule(planned) == ["clock"] and "2 d 0 h" in planned["plan"]["refusals"][0]["msg"]
+                assert rule(lab.act(planned)) == "clock"
+
+    def test_a_latest_that_cannot_be_read(self, lab):
+        lab.backup(60)
+        young(lab)
+        lab.put(f"{lab.prefix}latest", b'{"key": 7}')
+        assert rule(lab.plan()) == ["pointer"]
+
+    def test_a_backup_is_made_at_the_same_time(self, lab):
+        old = lab.backup(60)
+        young(lab)
+        planned = lab.plan()
+        client = s3.client({**lab.options})
+        with s3_lock.S3Lease(client, lab.bucket, lab.prefix, "20260101T000000Z-bbbbbb"):
+            # what backup_mongo has uploaded so far
+            half = lab.unfinished(0)
+            locked = lab.act(planned)
+            assert locked["mend"]["reason"] == "locked" and "20260101T000000Z-bbbbbb" in locked["msg"]
+            assert "locked now by run 20260101T000000Z-bbbbbb" in notes(lab.plan())
+            assert old in lab.keys()
+        assert removed(lab.act(planned)) == [old]
+        assert half in lab.keys()
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"prefix": ""}, "Neither prefix nor pattern says which objects"),
+            ({"prefix": "no-such-prefix/"}, "There is no backup under"),
+            ({"pattern": "nothing-*"}, "There is no backup under"),
+            ({"bucket": "no-such-bucket"}, "there is no bucket no-such-bucket"),
+            ({"keep_complete": 0}, "keep_complete must be at least 1"),
+            ({"max_age_seconds": 3600}, "max_age_seconds must be at least 86400"),
+            ({"unfinished_age_seconds": 86399}, "unfinished_age_seconds must be at least 86400"),
+            ({"max_share": 1.1}, "max_share is a share"),
+            ({"max_delete": 0}, "max_delete must be at least 1"),
+        ],
+    )
+    def test_what_selects_nothing_or_cannot_be_meant(self, lab, options, words):
+        young(lab)
+        result = lab.plan(**options)
+        assert result["rc"] == 1 and words in result["msg"]
+        nothing = "There is no" in words or "Neither" in words or "no bucket" in words
+        assert (result["mend"]["reason"] == "nothing") is nothing
+
+
+def test_without_a_receipt_nothing_is_removed(lab):
+    import mend_s3_backup_prune
+
+    from restore_lab import run_module
+
+    lab.backup(60)
+    young(lab)
+    before = lab.everything()
+    refused = run_module(mend_s3_backup_prune, **lab.options, confirm="s3@anything")
+    assert rule(refused) == "receipt" and lab.everything() == before
+
+
+def test_more_than_was_approved_is_not_removed(lab):
+    old = [lab.backup(day) for day in (60, 29.9)]
+    young(lab)
+    planned = lab.plan()
+    assert len(planned["plan"]["changes"]) == 1
+    with store_time(days=0.2):
+        result = lab.act(planned)
+        assert result["mend"]["reason"] == "drift" and "objects were 1 and are now 2" in result["msg"]
+        assert set(old) <= set(lab.keys())
+        assert len(removed(lab.prune())) == 2
