@@ -27,11 +27,12 @@ SYSTEMD = (
     "mkdir -p /run/systemd/system /run/user/0 && export XDG_RUNTIME_DIR=/run/user/0 && "
     "/lib/systemd/systemd --user --unit=basic.target & wait"
 )
-# its folders are written into it: they are covered, so that it sees one file, and leaves nothing
+# Cron's folders are covered by the test's, so that it sees these files only. It is started when they are there: it does
+# not notice what is written in the second in which it starts.
 CRON = (
     "mount --bind /srv/cron.d /etc/cron.d && mount --bind /srv/empty /etc/crontab && "
     "mount -t tmpfs tmpfs /var/spool/cron && mkdir /var/spool/cron/crontabs && "
-    "mount --bind /srv/logger /usr/bin/logger && exec cron -f -L 15"
+    "mount --bind /srv/logger /usr/bin/logger && exec sleep infinity"
 )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,10 +71,11 @@ def _command(job: Job, where: Line) -> str:
     run = " ".join(words)
     if where.environment_file:
         run = f"set -a; . {shlex.quote(str(where.environment_file))}; {run}"
-    if not run.isprintable() or "\\" in run:
-        # a line cannot hold a line's end, and crons differ in what two backslashes mean
+    if not run.isprintable() or re.search(r"\\[\\%]", run):
+        # a line cannot hold a line's end, and crons differ in what a second backslash means
         raise UsageError(
-            "cron cannot hold a value with a backslash, a tab or a line's end: put it into a file, -e @FILE"
+            "cron cannot hold a value with a line's end, a tab, or a backslash before a backslash or a percent sign: "
+            "put it into a file, -e @FILE.yml"
         )
     said = f'printf \'%s\\n\' "$said" "exit code $?" | logger -s -t {job.unit} -p cron.err'
     # an unescaped % would end the command
