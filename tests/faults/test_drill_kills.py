@@ -20,11 +20,15 @@ QUICK = [("sandbox", signal.SIGKILL), ("backup", signal.SIGKILL), ("restore", si
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
-def end_in(process, phase, number, chance):
-    """Send the signal somewhere in the phase: its exit code and whether the drill was at its end already."""
-    before = PHASES[PHASES.index(phase) - 1] if phase != PHASES[0] else None
+def end_in(drills, process, phase, number, chance):
+    """Send the signal somewhere in the phase; the exit code."""
+    before = PHASES[PHASES.index(phase) - 1]
     ended = False
-    while before and not ended:
+    while not ended and phase == PHASES[0]:
+        # the sandbox's folder is its first sign
+        ended = bool(drills.servers()) or process.poll() is not None
+        time.sleep(0.02)
+    while not ended:
         line = process.stdout.readline()
         ended = not line or json.loads(line).get("phase") == before
     time.sleep(chance.uniform(0, 1.0))
@@ -39,7 +43,7 @@ def test_a_drill_that_is_ended_in_any_phase_leaves_nothing_running(fault_rounds,
         chance = random.Random(f"{phase}{number}")
         with place() as drills:
             process = drills.start("restore_mongo", "--json", "--scale", "0.02")
-            code = end_in(process, phase, number, chance)
+            code = end_in(drills, process, phase, number, chance)
             # the last phases may be over before the signal comes
             expected = {signal.SIGKILL: -9}.get(number, 130)
             assert code in (expected, 0), (phase, number, process.stderr.read())

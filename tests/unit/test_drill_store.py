@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import boto3
 import msgspec
 import pytest
+from ansible.module_utils.mendbook import s3_drill_record
+from ansible.module_utils.mendbook.s3_backup import Entry
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from drill_records import record
+from mendbook.drills.record import BackupTaken
 from mendbook.drills.store import Store, resolved
 from mendbook.errors import Failed, UsageError
 
@@ -108,6 +112,21 @@ def test_a_record_is_written_beside_its_backup_and_found_again(bucket):
     ]
     # the rest of a long history is not even read
     assert bucket.read == keys
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_checks_of_backups_read_the_record_as_it_was_written(bucket, verified):
+    written = record(
+        verified=verified, backup=BackupTaken("estore-backups", "daily/estore.archive.gz", "v1", 9, "0" * 64)
+    )
+    key = Store.at("s3://estore-backups/daily/", {}).put(written)
+    entry = Entry(key, None, "", 1, datetime(2026, 12, 1, tzinfo=UTC))
+    read = s3_drill_record.parse(bucket.objects[key], entry)
+    assert s3_drill_record.is_record(entry)
+    assert (read.key, read.run, read.verified) == ("daily/estore.archive.gz", written.run, verified)
+    assert (read.sha256, read.version_id) == ("0" * 64, "v1") and read.finished.isoformat()[:19] == written.finished[
+        :19
+    ]
 
 
 @pytest.mark.parametrize(
