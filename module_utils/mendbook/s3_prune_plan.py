@@ -169,7 +169,7 @@ def _notes(seen, versions):
             f"kept: {len(odd)} that are not complete, such as {shown(odd[0].backup.key)}: {odd[0].backup.reason}"
         )
     if seen.foreign:
-        notes.append(f"{seen.foreign} objects under the prefix are no backups by name or manifest, and are not touched")
+        notes.append(f"not touched, because neither name nor manifest makes them backups: {seen.foreign}")
     rows = Counter(series(v.backup.key) for v in seen.verdicts)
     if len(rows) > 1:
         notes.append(

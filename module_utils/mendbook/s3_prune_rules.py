@@ -104,7 +104,7 @@ def _due(backup, rules, now, newest):
     if backup.complete:
         age = (now - backup.finished).total_seconds()
         group = COMPLETE if is_live(backup) else OLDER
-        return group, f"finished {age_text(age)} ago" if age > rules.max_age else None
+        return group, f"{age_text(age)} old" if age > rules.max_age else None
     age = (now - backup.last_modified).total_seconds()
     why = _unfinished(backup)
     # before the first complete one it may be the best that there is

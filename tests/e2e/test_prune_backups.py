@@ -75,7 +75,7 @@ def test_plan_refusal_run_and_second_run(prune, lab):
     sizes = {e["Key"]: e["Size"] for e in lab.s3.list_objects_v2(Bucket=lab.bucket, Prefix=lab.prefix)["Contents"]}
     assert planned["plan"]["totals"]["bytes"] == sum(sizes[key] for key in with_manifests(*old))
     assert planned["plan"]["remains"]["complete"] == 7
-    assert "1 objects under the prefix are no backups by name or manifest, and are not touched" in notes(planned)
+    assert "neither name nor manifest makes them backups: 1" in notes(planned)
     target = planned["plan"]["target"]["id"]
     endpoint = lab.options["s3_endpoint_url"].split("//")[1]
     assert target == f"s3@{endpoint}/{lab.bucket}/{lab.prefix}"
@@ -135,8 +135,8 @@ class TestWhatStays:
         lab.put(f"{lab.prefix}latest", json.dumps({"key": named, "version_id": None}).encode())
         result = lab.prune()
         assert removed(result)[0] == other
-        assert f"{verified}, finished 50 d 0 h ago: it is the last one that a drill has verified" in notes(result)
-        assert f"{named}, finished 60 d 0 h ago: latest names it" in notes(result)
+        assert f"{verified}, 50 d 0 h old: it is the last one that a drill has verified" in notes(result)
+        assert f"{named}, 60 d 0 h old: latest names it" in notes(result)
 
     def test_one_that_a_latest_above_the_prefix_names(self, lab):
         named = lab.backup(60)

@@ -330,7 +330,7 @@ def test_killed_at_any_call_the_catalogue_tells_the_truth_and_the_next_run_ends_
             assert result["rc"] == 0, result["msg"]
             assert whole_backups(lab) == set(stays)
             assert len(lab.everything()) == left, (number, lab.everything())
-            assert lab.plan(**options)["state"] == "nothing to do"
+        assert lab.plan(**options)["state"] == "nothing to do"
     record_fault(
         f"kill -9 of a prune at a call to S3 ({'with' if versions else 'without'} versions)",
         rounds=len(rounds),
