@@ -86,7 +86,7 @@ def dump(
     started = now()
     with member(deployment, survey.member, database) as source:
         before = source.incarnation()
-        jobs = _jobs(source, survey, asked)
+        jobs = _jobs(survey, asked)
         reading = Reading(source, deployment, jobs, readers, max_bytes_per_second)
         with in_words(deployment, survey, reading):
             archive = ArchiveWriter(
@@ -116,7 +116,7 @@ def dump(
     return _dumped(survey, source, asked, started, jobs, reading)
 
 
-def _jobs(source, survey, consistency):
+def _jobs(survey, consistency):
     """What is read, with every collection's own name in ``job.surveyed``; users and roles have none."""
     snapshot = consistency == "snapshot"
     jobs = [
