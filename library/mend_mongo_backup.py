@@ -68,8 +68,9 @@ options:
     default: 1
   time_fields:
     description:
-      - Field that holds the time of a collection's records, such as V({orders: createdAt}). The manifest names the
-        newest, from which the data's age is computed. Without it, the time inside C(_id).
+      - Name of a collection to the field that holds the time of its records. The manifest says the newest of them, from
+        which the age of the data is computed.
+      - Without it, the time inside C(_id), and that of a time-series.
     type: dict
     default: {}
   verify:
