@@ -54,7 +54,8 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        # a shell that completes words is told nothing of those that are wrong
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from mendbook.content import did_you_mean
 
             raise click.UsageError(f"there is no verb {args[0]!r}" + did_you_mean(args[0], list(VERBS)))

@@ -12,9 +12,12 @@ from click.shell_completion import CompletionItem
 def procedures(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of procedures, with what they do where the shell shows it."""
     from mendbook import content
+    from mendbook.errors import MendError
 
-    found = ((each.name, each.summary) for each in content.procedures())
-    return _items(found, incomplete)
+    try:
+        return _items(((each.name, each.summary) for each in content.procedures()), incomplete)
+    except MendError:
+        return []
 
 
 def variables(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:

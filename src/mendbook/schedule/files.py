@@ -90,19 +90,19 @@ def _refuse_other(path: Path, verb: str) -> None:
 
 
 def _write(file: File) -> None:
-    """A name with a dot in front is read neither by systemd nor by cron, then the whole file has its own."""
+    """First under a name with a dot in front, which neither systemd nor cron reads, then the whole file as itself."""
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{file.path.name}.", dir=file.path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
+                opened.write(file.text)
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, file.path)
+        except BaseException:
+            os.unlink(name)
+            raise
     except OSError as error:
-        raise MendError(f"{file.path.parent} cannot be written to: {error.strerror}; nothing was changed") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
-            opened.write(file.text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, file.path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        raise MendError(f"{file.path} cannot be written: {error.strerror}; it is as it was") from error

@@ -96,7 +96,8 @@ def _parts(expression: str) -> tuple[str, str, str, str | None]:
 
 def _is_zone(word: str) -> bool:
     """Such as UTC, CET or Europe/Berlin; no weekday and no word for a calendar."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+/-]*", word) or word.lower() in _WORDS or _WEEKDAY.match(word.lower()):
+    small = word.lower()
+    if not re.fullmatch(r"[a-z][a-z0-9_+/-]*", small) or small in _WORDS or _WEEKDAY.fullmatch(small):
         return False
     import zoneinfo
 
