@@ -114,7 +114,7 @@ class Backup:
         self.figures["total_seconds"] = round(time.monotonic() - began, 3)
         yield done("+", place(params["bucket"], seen.key), count=dumped.documents, bytes=self._made["object"]["size"])
         if params["latest"]:
-            self._lease.check()
+            self._check_lock()
             described = {name: self._made["object"][name] for name in ("key", "version_id")}
             data = json.dumps(described).encode()
             put_small(client.s3, params["bucket"], params["prefix"] + LATEST, data, params)
@@ -142,7 +142,7 @@ class Backup:
 
     def _remove(self, client, debris):
         for one in debris:
-            self._lease.check()
+            self._check_lock()
             try:
                 mongo_backup_debris.remove(client.s3, self.params["bucket"], one)
             except MendError as error:
@@ -218,7 +218,7 @@ class Backup:
         try:
             self._lease.check()
         except Unknown as lost:
-            # so far nothing was made that anybody could take for a backup
+            # what was made so far is whole, or nothing that anybody could take for a backup
             raise MendError(lost.msg, rule=lost.rule, details=lost.details) from lost
 
     def _is_whole(self, client, described, error):

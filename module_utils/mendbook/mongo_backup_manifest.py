@@ -27,7 +27,8 @@ def manifest_of(source, dumped, uploaded, *, started, finished):
         "source": {name: source[name] for name in ("id", "address", "version")},
         "object": {
             "key": uploaded.key,
-            "version_id": uploaded.version_id,
+            # what S3 says of an object in a bucket that keeps versions no longer
+            "version_id": None if uploaded.version_id == "null" else uploaded.version_id,
             "size": uploaded.size,
             "sha256": uploaded.sha256,
             "format": FORMAT,

@@ -64,7 +64,7 @@ def read_back(client, params, made):
     if found is None or not found.complete:
         why = "it is not there" if found is None else found.reason
         raise _not_so(bucket, key, f"was written with its manifest, and is no complete backup: {why}")
-    if found.version_id and found.version_id != described["version_id"]:
+    if found.version_id and found.version_id != (described["version_id"] or "null"):
         raise _not_so(bucket, key, f"was replaced by another version, {found.version_id}")
     if read_manifest(client, found, params).manifest != made:
         raise _not_so(bucket, manifest.manifest_key(key), "is not the manifest that was written")

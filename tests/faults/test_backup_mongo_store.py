@@ -84,6 +84,19 @@ def test_parts_that_may_not_be_removed_do_not_stop_the_backup(lab, store):
     assert lab.backup()["state"] == "done" and lab.clean()
 
 
+def test_credentials_that_may_only_add_are_enough(lab, store):
+    denied = [
+        Fault("DELETE ", status=403, code="AccessDenied"),
+        Fault(r"GET .*versions", status=403, code="AccessDenied"),
+    ]
+    for _backup in range(2):
+        result = act_under(lab, store, *denied, latest=True)
+        assert result["state"] == "done" and result["skipped_objects"] == [], result.get("msg")
+    assert len(lab.whole()) == 2 and lab.clean("latest")
+    lab.plan()
+    assert not [request for request in store.proxy.requests if request.method not in ("GET", "HEAD")], "a plan writes"
+
+
 def test_uploads_of_others_below_the_same_prefix_stay(lab, store):
     key = f"{lab.prefix}film.mkv"
     upload = store.s3.create_multipart_upload(Bucket=lab.bucket, Key=key)["UploadId"]
