@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mendbook import cli
+from mendbook import cli, content
 from mendbook.schedule import cron, systemctl
 from mendbook.schedule.job import Job
 
@@ -168,7 +168,21 @@ def test_what_destroys_is_not_scheduled_without_its_confirmation(schedule, monke
     undo = ("undo_restore_mongo", "-i", "a,", "--on-calendar", "daily")
     assert schedule(*undo, "-e", "mongo_undo_action=drop_expired")[0] == 0
     code, _, err = schedule(*undo, "-e", "mongo_undo_action=drop")
-    assert code == 6 and 'Only with mongo_undo_action="drop_expired" it needs none' in err
+    assert code == 6 and "It needs none only with mongo_undo_action=drop_expired" in err
+    idle = ("kill_idle_postgres", "-i", "a,", "--on-calendar", "*:0/5")
+    assert schedule(*idle)[0] == 0
+    code, _, err = schedule(*idle, "-e", "postgres_terminate_in_transaction_seconds=900")
+    assert code == 6 and "only without postgres_terminate_in_transaction_seconds" in err
+
+
+def test_what_needs_no_confirmation_is_said_in_names_that_exist(monkeypatch):
+    monkeypatch.delenv("MENDBOOK_CONTENT")
+    said = {
+        each.name: (each.header["unconfirmed"], each) for each in content.procedures() if "unconfirmed" in each.header
+    }
+    assert "undo_restore_mongo" in said
+    for harmless, procedure in said.values():
+        assert procedure.risk == "destroys" and set(harmless) <= set(procedure.options)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o660])

@@ -183,11 +183,12 @@ def _refuse_unconfirmed(procedure: Procedure, words: tuple[str, ...], confirm: s
     harmless = procedure.header.get("unconfirmed") or {}
     if names & set(given) or (harmless and all(given.get(name) == value for name, value in harmless.items())):
         return
-    unless = " and ".join(f"{name}={json.dumps(value)}" for name, value in harmless.items())
+    # null stands for a variable that is not given
+    unless = [f"without {name}" if value is None else f"with {name}={value}" for name, value in harmless.items()]
     raise Refused(
         f"{procedure.name} destroys, and nobody is there at night to confirm it: every run would be refused. Give "
         "--confirm TARGET as the plan prints it (mendbook run ... --check): then it destroys without anybody looking"
-        + (f". Only with {unless} it needs none" if harmless else "")
+        + (f". It needs none only {' and '.join(unless)}" if harmless else "")
     )
 
 
