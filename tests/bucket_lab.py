@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,10 @@ from restore_lab import receipt_for, run_module
 
 RUN = "20260101T000000Z-0a1b2c"
 DAY = 86400
+# the seven that stay by number, whatever else there is
+YOUNG = (0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1)
+# after everything that a test has put, and no more than a manifest may be ahead of the store's clock
+LATER = -0.002
 
 
 def ago(days: float) -> datetime.datetime:
@@ -137,3 +142,28 @@ def store_time(days: float = 0, ahead_seconds: float = 0) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(s3_clock, "StoreClock", Clock)
         yield
+
+
+def lab_of(sandbox: Any, s3: Any, name: str) -> BucketLab:
+    """A prefix of the sandbox's bucket for the test of this name."""
+    facts = sandbox.status()["s3"]
+    return BucketLab(s3, facts, facts["bucket"], re.sub(r"[^a-z0-9]+", "-", name.lower())[:80] + "/")
+
+
+def young(lab: BucketLab) -> list[str]:
+    """The seven that stay. They are put last: the complete one that was written last stays, too, however old it is."""
+    return [lab.backup(day) for day in YOUNG]
+
+
+def removed(result: Mapping[str, Any]) -> list[str]:
+    assert result.get("rc", 0) == 0, result["msg"]
+    return [entry["object"] for entry in result.get("done", [])]
+
+
+def notes(result: Mapping[str, Any]) -> str:
+    return "\n".join(result["plan"]["notes"])
+
+
+def rule(result: Mapping[str, Any]) -> Any:
+    """The rule that refused, or those that the plan says would."""
+    return result["mend"]["rule"] if "mend" in result else [entry["rule"] for entry in result["plan"]["refusals"]]

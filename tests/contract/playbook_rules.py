@@ -19,7 +19,7 @@ SETTINGS = {
     "become",
     "roles",
 }
-HOSTS = re.compile(r"\{\{ mend_hosts \| default\('[a-z_]+'\) \}\}")
+HOSTS = re.compile(r"\{\{ mend_hosts \| default\('[a-z][a-z0-9_]*'\) \}\}")
 # each entry: the headings of which a page has at least one
 SECTIONS = [("## When to use it",), ("## What it does", "## What it touches"), ("## Variables",)]
 UNDO = ("## How to undo it",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 import threading
 import time
 
@@ -12,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import bucket_lab
-from bucket_lab import BucketLab, ago, store_time
+from bucket_lab import BucketLab, ago, lab_of, store_time
 
 pytestmark = pytest.mark.e2e
 
@@ -21,9 +20,7 @@ CONNECTION = ("endpoint_url", "region", "path_style", "access_key", "secret_key"
 
 @pytest.fixture
 def lab(sandbox, s3_client, request) -> BucketLab:
-    facts = sandbox.status()["s3"]
-    prefix = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()) + "/"
-    return BucketLab(s3_client, facts, facts["bucket"], prefix)
+    return lab_of(sandbox, s3_client, request.node.name)
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import datetime
 
 import pytest
 
-from bucket_lab import BucketLab, store_time
+from bucket_lab import YOUNG, BucketLab, notes, removed, store_time
 
 pytestmark = pytest.mark.e2e
-
-YOUNG = (0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1)
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def lab(sandbox, s3_client, request) -> BucketLab:
     return lab
 
 
-def young(lab):
+def one_more(lab):
     return lab.backup(0.01)
 
 
@@ -36,18 +34,9 @@ def versions(lab, key):
     return [names[e[0]] + (e[2] if e[2] == "marker" else e[1]) for e in lab.everything() if e[0] in names]
 
 
-def removed(result):
-    assert result["rc"] == 0, result["msg"]
-    return [entry["object"] for entry in result.get("done", [])]
-
-
-def notes(result):
-    return "\n".join(result["plan"]["notes"])
-
-
 def test_a_marker_hides_and_can_be_taken_away(lab):
     key = lab.backup(60, data=b"x" * 5000)
-    young(lab)
+    one_more(lab)
     before = lab.everything()
     planned = lab.plan()
     assert planned["plan"]["totals"]["bytes"] == 0
@@ -80,7 +69,7 @@ def test_an_older_version_that_is_needed_keeps_the_one_above_it(lab):
     lab.backup(50, key=key)
     lab.drill(key)
     lab.backup(40, key=key)
-    young(lab)
+    one_more(lab)
     before = versions(lab, key)
     result = lab.plan(versions=True)
     assert result["state"] == "nothing to do" and versions(lab, key) == before
@@ -89,7 +78,7 @@ def test_an_older_version_that_is_needed_keeps_the_one_above_it(lab):
 
 def test_what_somebody_deleted_goes_with_its_markers_and_nothing_comes_back_to_life(lab):
     old, recent = lab.backup(60), lab.backup(10)
-    young(lab)
+    one_more(lab)
     for key in (recent, old):
         for name in (key, f"{key}.manifest.json"):
             lab.s3.delete_object(Bucket=lab.bucket, Key=name)
@@ -114,7 +103,7 @@ def test_markers_that_hide_nothing_go_and_those_of_others_stay(lab):
 
 def test_a_manifest_whose_object_alone_was_deleted(lab):
     key = lab.backup(60)
-    young(lab)
+    one_more(lab)
     lab.s3.delete_object(Bucket=lab.bucket, Key=key)
     with store_time(days=1.1):
         assert removed(lab.prune()) == [f"{key}.manifest.json"]
@@ -136,7 +125,7 @@ def test_what_was_there_before_versions_were_kept(sandbox, s3_client):
 def test_where_versions_are_suspended_the_old_ones_are_seen_and_the_rest_is_freed(lab):
     lab.s3.put_bucket_versioning(Bucket=lab.bucket, VersioningConfiguration={"Status": "Suspended"})
     key = lab.backup(60)
-    young(lab)
+    one_more(lab)
     planned = lab.plan()
     assert planned["plan"]["target"]["facts"]["versioning"] == "suspended"
     assert planned["plan"]["totals"]["bytes"] > 0
@@ -154,7 +143,7 @@ def test_a_lock_of_the_store_is_named_and_respected(lab, wanted):
     version = lab.s3.head_object(Bucket=lab.bucket, Key=held)["VersionId"]
     lab.s3.put_object_legal_hold(Bucket=lab.bucket, Key=held, VersionId=version, LegalHold={"Status": "ON"})
     free = lab.backup(80)
-    young(lab)
+    one_more(lab)
     before = [entry for entry in lab.everything() if not entry[0].startswith(free)]
 
     result = lab.prune(versions=wanted)
