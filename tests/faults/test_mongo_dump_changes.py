@@ -191,11 +191,14 @@ def test_what_would_take_too_long_is_refused_before_the_first_byte(
 
 
 def test_a_killed_cursor_is_said(database: Database[Any], uri: str, tmp_path: Path) -> None:
+    def killed() -> bool:
+        found = [one["cursor"]["cursorId"] for one in _idle_cursors(database) if one["ns"].endswith(".large")]
+        return bool(database.command({"killCursors": "large", "cursors": found or [1]})["cursorsKilled"])
+
     def kill(number: int) -> None:
+        # the cursor is idle as soon as the reader waits for this writer
         if number == 1:
-            idle = [{"$currentOp": {"idleCursors": True, "allUsers": True}}, {"$match": {"type": "idleCursor"}}]
-            found = [one for one in database.client.admin.aggregate(idle) if one["ns"] == f"{database.name}.large"]
-            database.command({"killCursors": "large", "cursors": [one["cursor"]["cursorId"] for one in found]})
+            wait_for(killed)
 
     with pytest.raises(MendError) as caught:
         take(uri, database.name, tmp_path / "a.gz", readers=1, on_block=kill)
@@ -215,12 +218,12 @@ def test_a_writer_that_fails_stops_the_readers_and_leaves_no_cursor(
         with pytest.raises(type(error)):
             mongo_dump.dump(deployment, database.name, survey, fail)
         wait_for(lambda: threading.active_count() <= before)
-    wait_for(lambda: _open_cursors(database) == 0)
+    wait_for(lambda: not _idle_cursors(database))
 
 
-def _open_cursors(database: Database[Any]) -> int:
+def _idle_cursors(database: Database[Any]) -> list[dict[str, Any]]:
     idle = [{"$currentOp": {"idleCursors": True, "allUsers": True}}, {"$match": {"type": "idleCursor"}}]
-    return sum(1 for one in database.client.admin.aggregate(idle) if one["ns"].startswith(f"{database.name}."))
+    return [one for one in database.client.admin.aggregate(idle) if one["ns"].startswith(f"{database.name}.")]
 
 
 def test_a_capped_collection_that_overtakes_its_reader_is_named(

@@ -166,7 +166,7 @@ def test_a_secondary_that_does_not_catch_up_is_named(three: Service, database: A
         for client in locked:
             client.admin.command("fsync", lock=True)
         database["small"].with_options(write_concern=pymongo.WriteConcern(1)).insert_one({"_id": "the last order"})
-        with pytest.raises(MendError) as caught, connected(three.uri, operation_timeout_seconds=2) as deployment:
+        with pytest.raises(MendError) as caught, connected(three.uri, operation_timeout_seconds=4) as deployment:
             mongo_dump.survey(deployment, database.name, {})
         assert caught.value.rule == "member" and "does not catch up" in caught.value.msg
     finally:
