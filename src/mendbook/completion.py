@@ -20,6 +20,13 @@ def procedures(ctx: Context, param: Parameter, incomplete: str) -> list[Completi
         return []
 
 
+def drills(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
+    """The procedures that there is a drill of."""
+    from mendbook.drills import NAMES
+
+    return _items(((name, "") for name in NAMES), incomplete)
+
+
 def variables(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
     """``name=`` of the variables of the procedure named before, ``name=choice`` after the sign, files after ``@``."""
     from mendbook import content

@@ -44,6 +44,7 @@ def ask(*words, content=NOTES):
         (["show", ""], ["look_around", "undo_write_note", "write_note"]),
         (["schedule", "lo"], ["look_around"]),
         (["completion", "z"], ["zsh"]),
+        (["drill", ""], ["restore_mongo"]),
         (["schedule", "write_note", "--format", "k"], ["kubernetes"]),
         (["run", "write_note", "--conf"], ["--confirm"]),
         (["run", "write_note", "-e", "note_write_se"], ["note_write_seconds="]),

@@ -74,6 +74,11 @@ def test_a_machine_unit_is_hardened_and_writes_only_its_state(schedule, monkeypa
         assert f"\n{line}\n" in out
     own = "mendbook" if ME == "root" else f"mendbook-{ME}"
     assert f"StateDirectory={own}\n" in out and f"Environment=MENDBOOK_STATE=/var/lib/{own}\n" in out
+    assert "ReadWritePaths" not in out
+    assert (
+        "\nReadWritePaths=/usr\n"
+        in schedule("verify_mongo", "-i", "a,", "--on-calendar", "daily", "--writable", "/usr")[1]
+    )
     assert "SuccessExitStatus" not in out and "Restart=" not in out
 
 
@@ -142,6 +147,7 @@ def test_where_no_systemd_runs_the_commands_are_said(schedule, tmp_path):
         ((*WRITE, "--run-as", "roots"), "this machine has no user 'roots' - did you mean root"),
         ((*WRITE, "--run-as", "root", "--user"), "leave --run-as out"),
         ((*WRITE, "--install", "--remove"), "opposites"),
+        ((*WRITE, "--writable", "/no/such"), "does not exist"),
         ((*WRITE, "--image", "x"), "--image is for --format kubernetes"),
         ((*WRITE, "--user", "--format", "cron"), "--user is for --format systemd"),
         ((*WRITE, "--", "--json"), "only a drill takes words after its name"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mendbook import completion
 from mendbook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _store_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 @click.command("drill")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.drills)
 @click.option("--rto", default="4h", show_default=True, callback=_span, help="Longest time to verified data.")
 @click.option("--rpo", default="24h", show_default=True, callback=_span, help="Most time of writes that may be lost.")
 @click.option("--seed", type=int, help="Make the shop of this number again; 1 by default.")

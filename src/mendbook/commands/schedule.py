@@ -22,6 +22,7 @@ _FORMATS = ("systemd", "cron", "kubernetes")
 # the formats that an option is for, where it is not for all
 _ONLY = {
     "user": ("systemd",),
+    "writable": ("systemd",),
     "on_failure": ("systemd",),
     "run_as": ("systemd", "cron"),
     "environment_file": ("systemd", "cron"),
@@ -58,6 +59,12 @@ _ONLY = {
     "--environment-file",
     type=click.Path(path_type=Path),
     help="A private file of NAME='value' lines for what variables and the inventory take as env:NAME. (systemd, cron)",
+)
+@click.option(
+    "--writable",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="A folder that the run writes to, beside its state; may be repeated. (systemd)",
 )
 @click.option("--on-failure", metavar="UNIT", help="The unit that is started when a run fails. (systemd)")
 @click.option("--image", help="The image with mendbook in it. (kubernetes)")
@@ -151,7 +158,9 @@ def _files(job: Job, kind: str, folder: Path, given: dict[str, Any]) -> list[Fil
     state = variables.pop("MENDBOOK_STATE", None)
     if account and state and not os.path.isdir(state):
         raise UsageError(f"MENDBOOK_STATE: {state} is no folder; a unit can write only into one that is there")
-    where = systemd.Unit(_program(), folder, account, variables, state, environment_file, given["on_failure"])
+    where = systemd.Unit(
+        _program(), folder, account, variables, state, environment_file, given["on_failure"], given["writable"]
+    )
     return systemd.units(job, where)
 
 

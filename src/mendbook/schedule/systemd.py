@@ -28,7 +28,8 @@ class Unit:
     """Where a unit runs.
 
     ``program`` are the words that start mendbook. ``account`` is None in a user's own manager, which allows less
-    hardening. ``variables`` are set for the run; ``state`` is a state folder of one's own choice.
+    hardening. ``variables`` are set for the run; ``state`` is a state folder of one's own choice, ``writable`` are more folders that
+    the run may write to.
     """
 
     program: tuple[str, ...]
@@ -38,6 +39,7 @@ class Unit:
     state: str | None = None
     environment_file: Path | None = None
     on_failure: str | None = None
+    writable: tuple[str, ...] = ()
 
 
 def paths(unit: str, folder: Path) -> list[Path]:
@@ -64,7 +66,7 @@ def units(job: Job, where: Unit) -> list[File]:
         credentials={name: _path(path) for name, path in credentials.items()},
         account=where.account,
         state_directory=None if where.state else f"mendbook{owned}",
-        read_write=quoted(where.state, dollars=False) if where.state else None,
+        writable=[quoted(path, dollars=False) for path in (where.state, *where.writable) if path],
         on_failure=where.on_failure,
     )
     timer = render("timer.j2", unit=job.unit, calendar=job.calendar, catches_up=job.catches_up)
