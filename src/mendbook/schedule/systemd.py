@@ -28,8 +28,8 @@ class Unit:
     """Where a unit runs.
 
     ``program`` are the words that start mendbook. ``account`` is None in a user's own manager, which allows less
-    hardening. ``variables`` are set for the run; ``state`` is a state folder of one's own choice, ``writable`` are more folders that
-    the run may write to.
+    hardening. ``variables`` are set for the run; ``state`` is a state folder of one's own choice, ``writable`` are more
+    folders that the run may write to.
     """
 
     program: tuple[str, ...]

@@ -1,0 +1,31 @@
+"""`mendbook schedule` in the test's own process, away from this machine's settings, systemd and cron."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mendbook import cli
+from mendbook.schedule import systemctl
+
+NOTES = Path(__file__).resolve().parents[1] / "e2e" / "content"
+WRITE = ("write_note", "-i", "a,", "--on-calendar", "daily", "--confirm", "note:a.txt")
+LOOK = ("look_around", "-i", "a,", "--on-calendar", "daily")
+
+
+def scheduler(monkeypatch, tmp_path, capsys):
+    """A function that runs `mendbook schedule ...` and gives its exit code, stdout and stderr."""
+    for name in ("ANSIBLE_INVENTORY", "MENDBOOK_STATE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MENDBOOK_CONTENT", str(NOTES))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    # a checkout in /tmp would be refused: a unit does not find it there
+    monkeypatch.setattr(sys, "executable", "/opt/mendbook/bin/python")
+    monkeypatch.setattr(systemctl, "_BOOTED", tmp_path / "no systemd here")
+
+    def run(*words):
+        code = cli.command_line(["schedule", *map(str, words)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
