@@ -4,10 +4,10 @@
 
     python bench/postgres_terminate.py --sessions 500 --rounds 7
 
-Both end the same number of idle sessions, in turns, on a server of the sandbox. Timed is all of psql (start, login,
-statement, exit) and of ours from the login to the last look: lock, look, choose, look at each again and end it, read
-back until all are gone, which psql does not. Below, what comes on top of ours once: the module as a process of its own,
-with Python's start and its imports. The goal is 1.2 of psql.
+Both end the same number of idle sessions, in turns, on a server of the sandbox, and are timed until the sessions are
+gone. psql's time begins with its start; a witness looks every 10 ms who is left. Ours begins with the login: lock,
+look, choose, plan, look at each again and end it, read back. Printed beside it are psql's start to exit, our statement
+and its read-back alone, and the module as a process of its own, with Python's start and its imports. The goal is 1.2.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mendbook.sandbox.services.postgres import Service
 ROOT = Path(__file__).resolve().parents[1]
 GOAL = 1.2
 RAW = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leaky' and state = 'idle'"
+LEFT = "select count(*) from pg_stat_activity where application_name = 'leaky'"
 ROLE = "leaky"
 
 
@@ -71,9 +72,10 @@ class Bench:
         self.service = service
         self.sessions = sessions
         self.open: list[psycopg.Connection[Any]] = []
-        with psycopg.connect(service.uri, autocommit=True) as admin:
-            admin.execute("set scram_iterations = 1")
-            admin.execute(f"create role {ROLE} login password '{ROLE}'")
+        self.exits: list[float] = []
+        self.acts: list[float] = []
+        self.witness = psycopg.connect(service.uri, autocommit=True)
+        self.witness.execute(f"create role {ROLE} login password '{ROLE}'")
 
     def fill(self) -> None:
         """Open the sessions of the next round."""
@@ -83,12 +85,15 @@ class Bench:
         self.open = [psycopg.connect(self.service.uri, **login) for _ in range(self.sessions)]
 
     def psql(self) -> float:
-        """Seconds of psql, start to exit."""
+        """Seconds of psql, start until the sessions are gone."""
         program = str(self.service.found.with_name("psql"))
         environment = os.environ | {"PGPASSFILE": str(self.service.folder / "pgpass")}
         address = ["-h", "127.0.0.1", "-p", str(self.service.ports[0]), "-U", "postgres"]
         began = time.perf_counter()
         subprocess.run([program, *address, "-qAtc", RAW], env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+        self.exits.append(time.perf_counter() - began)
+        while self.witness.execute(LEFT).fetchone() != (0,):
+            time.sleep(0.01)
         return time.perf_counter() - began
 
     def ours(self) -> float:
@@ -100,7 +105,9 @@ class Bench:
         began = time.perf_counter()
         with procedure.open(given) as server, procedure.lock(server, "bench"):
             plan = procedure.plan(procedure.observe(server), given)
+            acted = time.perf_counter()
             done = sum("op" in item for item in procedure.act(server, plan, {}))
+            self.acts.append(time.perf_counter() - acted)
             procedure.read_back(server, plan)
         taken = time.perf_counter() - began
         if done != self.sessions:
@@ -166,6 +173,8 @@ def main() -> int:
         ratios = min(taken) / min(baseline), statistics.median(taken) / statistics.median(baseline)
         print(f"{name:32} {min(taken):7.3f} {statistics.median(taken):7.3f}   {ratios[0]:.2f} {ratios[1]:.2f}")
         ratio = min(ratios) if name == "ours" else ratio
+    for name, parts in (("psql, start to exit", bench.exits[1:]), ("ours, end and read back", bench.acts[1:])):
+        print(f"  of which {name:23} {min(parts):7.3f} {statistics.median(parts):7.3f}")
     print(f"goal: ours at most {GOAL} of psql: {'met' if ratio <= GOAL else 'missed'}")
     return 0 if ratio <= GOAL else 1
 

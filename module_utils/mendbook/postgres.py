@@ -53,8 +53,13 @@ class Server:
     def __init__(self, connection, params):
         self.connection = connection
         self.version = connection.info.server_version // 10000
-        self._seconds = params["operation_timeout_seconds"]
-        self.pid = self.all("select pg_backend_pid() as pid")[0]["pid"]
+        self._settings = (
+            f"search_path = pg_catalog; set {{}}statement_timeout = '{params['operation_timeout_seconds']}s'"
+        )
+        with self.look():
+            self.pid = connection.execute("select pg_backend_pid() as pid").fetchone()["pid"]
+        if not self.pooled:
+            connection.execute("set " + self._settings.format(""))
 
     @property
     def pooled(self):
@@ -74,6 +79,8 @@ class Server:
 
     def all(self, statement, parameters=None):
         """Return the rows of one statement, each a dict; in a transaction of its own."""
+        if not self.pooled:
+            return self.connection.execute(statement, parameters).fetchall()
         with self.look():
             return self.connection.execute(statement, parameters).fetchall()
 
@@ -83,9 +90,7 @@ class Server:
 
         Without its search_path a database's owner could put a function of his own in the place of a built-in one.
         """
-        self.connection.execute(
-            f"begin; set local search_path = pg_catalog; set local statement_timeout = '{int(self._seconds)}s'"
-        )
+        self.connection.execute("begin; set local " + self._settings.format("local "))
         try:
             yield
         except BaseException:

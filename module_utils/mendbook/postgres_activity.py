@@ -72,10 +72,10 @@ order by a.pid
 class Activity:
     """What one look has seen: ``server`` (facts), ``standbys``, ``databases`` (names), ``sessions`` (dicts).
 
-    A session has pid, kind, database, user, application, client, state, wait, statement (redacted), ages in seconds
-    (session, state, transaction, query, blocked), blocked_by, and whether it is a superuser's, a monitor's, ours, of
-    mendbook, holds an advisory lock or listens. ``started`` and ``changed`` (microseconds since 1970) say exactly which
-    session in which state was seen.
+    A session has pid, kind, database, user, application, client, state, wait, statement (when asked for), ages in
+    seconds (session, state, transaction, query, blocked), blocked_by, and whether it is a superuser's, a monitor's,
+    ours, of mendbook, holds an advisory lock or listens. ``started`` and ``changed`` (microseconds since 1970) say
+    exactly which session in which state was seen.
     """
 
     def __init__(self, server, standbys, databases, sessions):
@@ -95,8 +95,8 @@ class Activity:
         return None if self.server["superuser"] or self.server["reads_all"] else "pg_read_all_stats"
 
 
-def look(server):
-    """Return the `Activity` of a `Server` now."""
+def look(server, statements=False):
+    """Return the `Activity` of a `Server` now; with ``statements`` each session has its last one, redacted."""
     with server.look():
         execute = server.connection.execute
         facts = execute(_SERVER).fetchone()
@@ -104,12 +104,13 @@ def look(server):
         databases = [row["name"] for row in execute(_DATABASES).fetchall()]
         sessions = execute(_SESSIONS).fetchall()
     facts.update(server.reached())
-    return Activity(facts, standbys, databases, [_session(row, server.pid) for row in sessions])
+    return Activity(facts, standbys, databases, [_session(row, server.pid, statements) for row in sessions])
 
 
-def _session(row, own_pid):
+def _session(row, own_pid, statements):
     query = row.pop("query") or ""
-    row["statement"] = redacted(query)
+    if statements:
+        row["statement"] = redacted(query)
     row["listens"] = bool(_LISTENS.match(query))
     row["own"] = row["pid"] == own_pid
     row["mendbook"] = row["own"] or (row["application"] or "").startswith(f"{APPLICATION} ")
@@ -135,11 +136,16 @@ def target(activity, database):
     }
 
 
-def slots(activity):
+def used_now(server):
+    """Return how many slots are taken now."""
+    return server.all("select count(*) as used from pg_stat_activity where backend_type = 'client backend'")[0]["used"]
+
+
+def slots(activity, used=None):
     """Return how the slots of max_connections are taken: max, used, reserved, free (for anybody) as numbers."""
     facts = activity.server
     reserved = facts["superuser_reserved"] + facts["reserved"]
-    used = len(activity.clients)
+    used = len(activity.clients) if used is None else used
     left = facts["max_connections"] - used
     return {
         "max": facts["max_connections"],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl, unquote
 
 CONNECTION_SPEC = {
@@ -77,7 +78,7 @@ def _parts(uri):
         return "", "", ""
     rest = uri[len(scheme) :]
     address, _, query = rest.partition("?")
-    if "@" in query and "@" not in address:
+    if "@" in query and ("@" not in address or not re.match(r"\w+=", query)):
         # an unescaped question mark in the password
         userinfo, _, rest = rest.rpartition("@")
         address, _, query = rest.partition("?")

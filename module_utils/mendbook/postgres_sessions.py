@@ -32,7 +32,7 @@ class SessionsInfo:
             yield server
 
     def observe(self, server):
-        activity = look(server)
+        activity = look(server, statements=True)
         found = verdicts(activity, self.params)
         facts = {"summary": summary(activity, found), **facts_of(activity, found, self.params)}
         facts["lock"] = holder(server)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from contextlib import contextmanager
@@ -13,32 +14,36 @@ from . import postgres_options
 from .change import SIGNALS, done, skipped
 from .errors import Unknown, VerifyFailed
 from .postgres import connect
-from .postgres_activity import look, refuse_blind, slots
+from .postgres_activity import look, refuse_blind, slots, used_now
 from .postgres_errors import translate
 from .postgres_lock import holder, lock
 from .postgres_terminate_plan import check_options, object_of, select, terminate_plan
 
 # what is ended in one statement; a signal is heard between two
 CHUNK = 1000
+MOST_LOOKS = 64
 # sessions are gone 3 to 15 ms after they were told to go
 POLL_SECONDS = 0.01
 GONE_SECONDS = 5.0
 
-# A status is cached for the whole transaction unless the cache is cleared, and a session that was idle when the
-# statement began may be at work when its turn comes. So for each session, one after the other (OFFSET 0 keeps the
-# planner from pulling the steps apart): clear, look whether it is in just the state that was planned for, end it. With
-# one statement over pg_stat_activity 76 of 1,000 were hit in the middle of a query, so about 2 are.
+# The status of all sessions is cached for the whole transaction unless the cache is cleared, and a session that was
+# idle when the statement began may be at work when its turn comes. So for each, one after the other (OFFSET 0 keeps the
+# planner from pulling the steps apart): clear, look whether it is in just the state that was planned for, end it.
+# With one statement over pg_stat_activity 40 to 80 of 1,000 were hit in the middle of a query, so 1 or 2 are. A look
+# copies the status of every session: where there are hundreds, one look serves for a few (``step``).
 _END = """
 select planned.pid, seen.state,
        case when seen.changed = planned.changed and seen.state = planned.state
             then pg_terminate_backend(planned.pid) end as ended
 from unnest(%(pids)s::int[], %(started)s::bigint[], %(changed)s::bigint[], %(states)s::text[])
-       as planned (pid, started, changed, state)
-     join lateral (select case when pg_stat_clear_snapshot() is null then null else planned.pid end as pid offset 0)
-       as cleared on true
+       with ordinality as planned (pid, started, changed, state, number)
+     join lateral (
+       select case when planned.number %% %(step)s > 0 then planned.pid
+                   when pg_stat_clear_snapshot() is null then null else planned.pid end as pid offset 0)
+       as looked on true
      left join lateral (
        select s.state, (extract(epoch from s.state_change) * 1000000)::bigint as changed
-       from pg_stat_get_activity(cleared.pid) as s
+       from pg_stat_get_activity(looked.pid) as s
        where (extract(epoch from s.backend_start) * 1000000)::bigint = planned.started offset 0) as seen on true
 """
 _LEFT = """
@@ -55,6 +60,7 @@ class Terminate:
         self.params = params
         self.figures = {}
         self._locked = False
+        self._seen = None
         self._chosen = []
         self._ended = []
 
@@ -74,14 +80,14 @@ class Terminate:
             yield
 
     def observe(self, server):
-        activity = look(server)
+        self._seen = activity = look(server)
         refuse_blind(activity)
-        self._chosen = select(activity, self.params).chosen
-        return activity, None if self._locked else holder(server)
+        selection = select(activity, self.params)
+        self._chosen = selection.chosen
+        return activity, selection, None if self._locked else holder(server)
 
     def plan(self, observed, params):
-        activity, locked_by = observed
-        return terminate_plan(activity, params, locked_by)
+        return terminate_plan(*observed, params)
 
     def act(self, server, plan, receipt):
         began = time.monotonic()
@@ -100,14 +106,14 @@ class Terminate:
                 rule="read_back",
                 details={"left": [session["pid"] for session in left]},
             )
-        activity = look(server)
-        return {"ended": len(self._ended), "sessions": len(activity.clients), "connections": slots(activity)}
+        return {"ended": len(self._ended), "connections": slots(self._seen, used_now(server))}
 
     def _end(self, server, sessions):
         """End sessions that are still as they were seen, wait until they are gone, and say it of each."""
         by_pid = {session["pid"]: session for session in sessions}
         try:
-            rows = server.all(_END, {**_keys(sessions), **_states(sessions)})
+            step = math.ceil(len(sessions) / MOST_LOOKS)
+            rows = server.all(_END, {**_keys(sessions), **_states(sessions), "step": step})
             told = [by_pid[row["pid"]] for row in rows if row["ended"]]
             self._ended += told
             left = _wait(server, told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from fnmatch import fnmatchcase
 
 from .errors import MendError, Nothing, Refused
@@ -16,14 +17,12 @@ from .postgres_verdicts import application_of
 # less would race with what applications do between two queries
 MIN_SECONDS = 5
 ALL = "*"
-SPARED = ("superusers", "poolers", "monitoring", "lock_holders", "listeners")
-# what poolers, backups and monitors call themselves, in small letters
-POOLERS = ("pgbouncer*", "pgpool*", "pgcat*", "odyssey*", "supavisor*", "rds_proxy*", "rdsproxy*")
-MONITORS = (
-    "*exporter*", "*monitor*", "datadog*", "zabbix*", "telegraf*", "check_postgres*", "check_pg*", "pganalyze*",
-    "pgwatch*", "pmm*", "newrelic*", "new_relic*", "patroni*", "repmgr*", "pgbackrest*", "barman*", "pg_dump*",
-    "pg_restore*", "pg_basebackup*",
-)  # fmt: skip
+# what poolers, monitors and backups call themselves, in small letters
+POOLERS = re.compile("pgbouncer|pgpool|pgcat|odyssey|supavisor|rds_?proxy")
+MONITORS = re.compile(
+    "(postgres|pg|sql).?exporter|monitor|datadog|zabbix|telegraf|check_(postgres|pg)|pganalyze|pgwatch|pmm|new.?relic"
+    "|patroni|repmgr|pgbackrest|barman|pg_(dump|restore|basebackup)"
+)
 # what must be as it was planned; the sessions themselves come and go
 _SELECTOR = (
     "database", "applications", "users", "clients", "idle_seconds", "in_transaction_seconds", "spare",
@@ -88,9 +87,8 @@ def object_of(session):
     return f"{application_of(session)} pid {session['pid']}"
 
 
-def terminate_plan(activity, params, locked_by=None):
+def terminate_plan(activity, selection, locked_by, params):
     """Return the plan (schema 1) of ending the sessions that were chosen; ``locked_by`` is who holds the lock now."""
-    selection = select(activity, params)
     chosen = selection.chosen
     lost = [session for session in chosen if session["state"] in IN_TRANSACTION]
     share = round(len(chosen) / len(selection.scope), 3) if selection.scope else 0
@@ -146,9 +144,9 @@ def _spared(session, params):
         return "exclude_clients"
     if "superusers" in spare and session["superuser"]:
         return "superusers"
-    if "poolers" in spare and any(_matches(name, POOLERS) for name in names):
+    if "poolers" in spare and any(map(POOLERS.match, names)):
         return "poolers"
-    if "monitoring" in spare and (session["monitors"] or any(_matches(name, MONITORS) for name in names)):
+    if "monitoring" in spare and (session["monitors"] or any(map(MONITORS.match, names))):
         return "monitoring"
     if "lock_holders" in spare and session["holds_lock"]:
         return "lock_holders"
