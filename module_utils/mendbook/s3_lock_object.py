@@ -28,7 +28,10 @@ class NoConditions(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A lock object as S3 told of it; ``etag`` is None when it is not there, ``entry`` {} when it cannot be read."""
+    """A lock object as S3 told of it; ``etag`` is None when it is not there, ``entry`` {} when it cannot be read.
+
+    An empty one has been given up.
+    """
 
     key: str
     now: datetime.datetime
@@ -80,7 +83,7 @@ class LockObjects:
         if text is None:
             return Seen(key, now)
         age = (now - answer["LastModified"]).total_seconds()
-        return Seen(key, now, answer["ETag"], _entry(text), age)
+        return Seen(key, now, answer["ETag"], _entry(text) if text else {"released": True}, age)
 
     def write(self, key, entry, patience_seconds=s3.PATIENCE_SECONDS, **condition):
         """Write the entry (None: nothing, not even an object) and return the ETag, None when the condition is not met.
@@ -110,14 +113,15 @@ class LockObjects:
 
     def shares(self):
         """Return Seen of the objects of single runs that may still count: not empty, and young enough."""
-        stem = lock_key(self.prefix, "")[: -len(".json")]
+        stem = self.key[: -len("json")]
         following, found = {}, []
         while following is not None:
             page = self._list(stem, following)
             now = _date(page, stem)
             for listed in page.get("Contents", []):
                 age = (now - listed["LastModified"]).total_seconds()
-                if listed["Size"] and age <= LONGEST_SECONDS + _SLACK_SECONDS:
+                young = age <= LONGEST_SECONDS + _SLACK_SECONDS
+                if listed["Size"] and young and listed["Key"] != self.key:
                     found.append(self.read(listed["Key"]))
             more = page.get("NextContinuationToken")
             following = {"ContinuationToken": more} if more else None

@@ -56,7 +56,7 @@ class Upload:
         self._digest = hashlib.sha256()
         # hashlib releases the interpreter's lock, so the sum costs no time while parts are made and sent
         self._adder = ThreadPoolExecutor(1, "mend-s3-sum")
-        self._buffer = bytearray()
+        self._pieces, self._gathered = [], 0
         self._begun = 0
         self._parts = {}
         self._failure = None
@@ -88,19 +88,20 @@ class Upload:
     def write(self, data):
         """Take the next bytes; waits while two parts are on their way. MendError when S3 takes no more."""
         self._raise_failure()
-        view = memoryview(data)
-        self.size += len(view)
-        while view:
-            room = self._part_bytes - len(self._buffer)
-            self._buffer += view[:room]
-            view = view[room:]
-            if len(self._buffer) == self._part_bytes:
+        at = 0
+        while at < len(data):
+            piece = bytes(data[at : at + self._part_bytes - self._gathered])
+            self._pieces.append(piece)
+            self._gathered += len(piece)
+            at += len(piece)
+            if self._gathered == self._part_bytes:
                 self._send()
+        self.size += len(data)
 
     def finish(self):
         """Send what is left, let S3 make the object, and return it as Uploaded, read back from S3."""
         if self._begun:
-            if self._buffer:
+            if self._pieces:
                 self._send()
             self._wait_for(0)
             arguments = {"MultipartUpload": {"Parts": [self._parts[number] for number in sorted(self._parts)]}}
@@ -110,15 +111,16 @@ class Upload:
                 )
             )
         else:
-            self._digest.update(self._buffer)
-            _put_new(self._client, self._bucket, self._key, self._buffer, self._object, store_arguments(self._params))
+            data = b"".join(self._pieces)
+            self._digest.update(data)
+            _put_new(self._client, self._bucket, self._key, data, self._object, store_arguments(self._params))
             self.bytes_sent = self.size
         self._finished = True
         self._progress(self.size)
         return self._object.read_back(self.size, self._digest.hexdigest())
 
     def _send(self):
-        """Give the full buffer to a thread of its own, as soon as fewer than two are at work."""
+        """Give what is gathered to a thread of its own, as soon as fewer than two are at work."""
         self._wait_for(IN_FLIGHT - 1)
         if self._begun == MAX_PARTS:
             raise MendError(
@@ -126,7 +128,8 @@ class Upload:
                 "expected when it was begun. Run again.",
                 rule="size",
             )
-        data, self._buffer = self._buffer, bytearray()
+        data = b"".join(self._pieces)
+        self._pieces, self._gathered = [], 0
         self._begun += 1
         summed = self._adder.submit(self._digest.update, data)
         thread = threading.Thread(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 
@@ -82,34 +83,25 @@ class PartSender:
         return self._object.explain(error, tries, "write" if number is None else f"write part {number} of")
 
 
-class _Body:
+class _Body(io.BytesIO):
     """The bytes of a part as the file that boto sends; reading it ends when the upload is left, or the wire is stuck.
 
     Being a file makes boto ask first (Expect: 100-continue), so that a store that refuses is heard before 8 MiB went.
     """
 
     def __init__(self, data, sender):
-        self._view, self._sender = memoryview(data), sender
-        self._at = 0
+        super().__init__(data)
+        self._sender = sender
         self._step_at, self._step_began = 0, time.monotonic()
 
-    def __len__(self):
-        return len(self._view)
-
     def read(self, size=-1):
-        now = self._sender.step()
-        if not self._step_at <= self._at < self._step_at + _STEP_BYTES:
-            self._step_at, self._step_began = self._at, now
+        now, at = self._sender.step(), self.tell()
+        if not self._step_at <= at < self._step_at + _STEP_BYTES:
+            self._step_at, self._step_began = at, now
         elif now - self._step_began > STALL_SECONDS:
             raise ConnectionError("the part goes out slower than a stall")
-        piece = bytes(self._view[self._at : None if size is None or size < 0 else self._at + size])
-        self._at += len(piece)
-        return piece
+        return super().read(size)
 
     def seek(self, offset, whence=0):
-        self._at = offset + (0, self._at, len(self._view))[whence]
-        self._step_at, self._step_began = self._at, time.monotonic()
-        return self._at
-
-    def tell(self):
-        return self._at
+        self._step_at, self._step_began = -_STEP_BYTES, time.monotonic()
+        return super().seek(offset, whence)

@@ -10,7 +10,7 @@ from collections import Counter
 from multiprocessing import get_context
 
 import pytest
-from ansible.module_utils.mendbook import lock, s3, s3_lock, s3_lock_object
+from ansible.module_utils.mendbook import lock, s3, s3_lock_object
 from ansible.module_utils.mendbook.errors import Locked, MendError, Unknown
 from ansible.module_utils.mendbook.s3_catalogue import catalogue
 from ansible.module_utils.mendbook.s3_lock import S3Lease, holder
@@ -73,8 +73,8 @@ def test_of_twenty_at_once_exactly_one_wins_in_every_round(
     for process in processes:
         process.join()
     assert Counter(number for number, won in got if won) == dict.fromkeys(range(rounds), 1)
-    kind = request.node.callspec.id
-    record_fault(f"{PROCESSES} runs at once at one prefix, {kind}", rounds=rounds, held="one winner each time")
+    fault = f"{PROCESSES} runs at once at one prefix, {request.node.callspec.id}"
+    record_fault(fault, rounds=rounds, held="one winner each time")
 
 
 def _compete(number, client, bucket, prefix, rounds, barrier, answers):
@@ -241,7 +241,7 @@ def test_a_store_that_does_not_know_conditions_gets_an_object_for_each_run(store
     assert holder(store.client, store.bucket, prefix, params) is None
 
 
-def test_without_the_right_to_delete_a_share_that_was_given_up_is_empty(store, params, prefix):
+def test_without_the_right_to_delete_a_share_that_was_given_up_is_empty(store, prefix):
     store.proxy.faults = [Fault("PUT .*mendbook-lock.json ", status=501, code="NotImplemented")]
     store.proxy.faults += [Fault("DELETE ", status=403, code="AccessDenied")]
     for run in ("first", "second"):
@@ -251,7 +251,7 @@ def test_without_the_right_to_delete_a_share_that_was_given_up_is_empty(store, p
     assert [listed["Size"] for listed in found] == [0, 0]
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"seconds": 1e12}', b'{"seconds": "x", "run": {"a": 1}}'])
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff", b'{"seconds": 1e12}', b'{"seconds": "x", "run": {"a": 1}}'])
 def test_a_lock_that_cannot_be_read_holds_for_a_lease_and_no_longer(store, params, prefix, content, monkeypatch):
     store.s3.put_object(Bucket=store.bucket, Key=f"{prefix}.mendbook-lock.json", Body=content)
     with pytest.raises(Locked), S3Lease(store.client, store.bucket, prefix, "first"):
@@ -259,6 +259,13 @@ def test_a_lock_that_cannot_be_read_holds_for_a_lease_and_no_longer(store, param
     monkeypatch.setattr(s3_lock_object, "_SLACK_SECONDS", -100)
     with S3Lease(store.client, store.bucket, prefix, "second") as held:
         held.check()
+
+
+def test_an_empty_lock_is_free(store, params, prefix):
+    store.s3.put_object(Bucket=store.bucket, Key=f"{prefix}.mendbook-lock.json", Body=b"")
+    assert holder(store.client, store.bucket, prefix, params) is None
+    with S3Lease(store.client, store.bucket, prefix, "first"):
+        pass
 
 
 def test_a_missing_permission_is_named(store, prefix):
@@ -281,16 +288,10 @@ def test_the_lock_is_no_backup_and_two_prefixes_have_two(store, params, prefix, 
     assert len(catalogue(client, store.bucket, prefix[:-1], params=params)) == 0
 
 
-def test_a_signal_while_the_heart_is_waited_for_still_gives_the_lock_back(store, params, prefix, lease, monkeypatch):
-    held = lease("first")
-    held.__enter__()
-
+def test_a_signal_while_the_heart_is_waited_for_still_gives_the_lock_back(store, params, prefix, lease):
     def interrupted(timeout):
         raise KeyboardInterrupt
 
-    held._heart.join, join = interrupted, held._heart.join
-    with pytest.raises(KeyboardInterrupt):
-        held.__exit__(None, None, None)
-    join(30)
+    with pytest.raises(KeyboardInterrupt), lease("first") as held:
+        held._heart.join = interrupted
     assert holder(store.client, store.bucket, prefix, params) is None
-    assert s3_lock.SECONDS == held.seconds
