@@ -169,7 +169,7 @@ def test_a_pooler_is_seen(pg, proxy):
 def test_a_server_that_falls_silent_is_left_in_time(pg, proxy, monkeypatch):
     between = proxy()
 
-    def fall_silent(server):
+    def fall_silent(server, statements):
         between.mute()
         server.all("select 1")
 
@@ -182,6 +182,6 @@ def test_a_server_that_falls_silent_is_left_in_time(pg, proxy, monkeypatch):
 
 
 def test_a_query_that_takes_too_long_is_stopped_by_the_server(pg, monkeypatch):
-    monkeypatch.setattr(postgres_sessions, "look", lambda server: server.all("select pg_sleep(600)"))
+    monkeypatch.setattr(postgres_sessions, "look", lambda server, statements: server.all("select pg_sleep(600)"))
     result = pg.info(operation_timeout_seconds=1)
     assert (result["mend"]["rule"], result["mend"]["details"]["code"]) == ("postgres_timeout", "57014")
