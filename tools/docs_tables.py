@@ -86,7 +86,11 @@ def command_table(group: click.Group) -> list[str]:
     """Every command with its options, from the commands themselves."""
     rows = []
     for words, command in commands(group, "mendbook"):
-        arguments = [f"[{name}]" if not p.required else name for p in command.params if (name := argument_name(p))]
+        arguments = [
+            name if p.required or name.startswith("[") else f"[{name}]"
+            for p in command.params
+            if (name := argument_name(p))
+        ]
         rows.append([f"`{' '.join([words, *arguments])}`", cell(click_help(command))])
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:

@@ -16,6 +16,7 @@ from mendbook import content
 from mendbook.schedule import cron
 from mendbook.schedule.job import Job
 
+ROOT = Path(__file__).resolve().parents[2]
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -96,6 +97,8 @@ def test_secrets_are_credentials_or_an_environment_file_and_never_in_the_unit(sc
         ((*WRITE, "--run-as", "root", "--user"), "leave --run-as out"),
         ((*WRITE, "--install", "--remove"), "opposites"),
         ((*WRITE, "--writable", "/no/such"), "does not exist"),
+        ((*WRITE, "--on-failure", "notify"), "is no name of a unit"),
+        ((*WRITE, "--on-failure", "a.service\nExecStartPre=/bin/sh"), "is no name of a unit"),
         ((*WRITE, "--image", "x"), "--image is for --format kubernetes"),
         ((*WRITE, "--user", "--format", "cron"), "--user is for --format systemd"),
         ((*WRITE, "--", "--json"), "only a drill takes words after its name"),
@@ -212,3 +215,14 @@ def test_a_drill_takes_its_own_options_and_has_a_time_limit_under_cron_too(sched
     words = shlex.split(out.splitlines()[-1].split("said=$(")[1].split(" 2>&1)")[0])
     assert words[-7:] == ["-m", "mendbook", "drill", "restore_mongo", "--seed", "7", "--json"]
     assert words[words.index("timeout") + 1] == "7200"
+
+
+def test_the_examples_of_the_page_are_right(schedule, monkeypatch):
+    monkeypatch.delenv("MENDBOOK_CONTENT")
+    page = (ROOT / "docs" / "schedule.md").read_text(encoding="utf-8").replace("\\\n", "")
+    examples = re.findall(r"^mendbook schedule ([^|\n]*)", page, re.MULTILINE)
+    assert len(examples) > 4
+    for example in examples:
+        here = example.replace("/etc/mendbook/inventory", str(ROOT / "inventory" / "example")).replace("--install", "")
+        code, _, err = schedule(*([] if "kubernetes" in here else ["--user"]), *shlex.split(here))
+        assert code == 0, (example, err)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -91,9 +92,11 @@ def test_what_only_systemd_can_say_is_right_where_systemd_is(monkeypatch):
 
 def test_every_usual_time_of_a_procedure_can_be_said_by_every_format():
     usual = {each.name: each.header["on_calendar"] for each in content.procedures() if "on_calendar" in each.header}
-    for calendar in usual.values():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "schedule.md").read_text(encoding="utf-8")
+    for name, calendar in usual.items():
         on_calendar.check(calendar)
         assert to_cron(calendar).zone == "UTC"
+        assert re.search(rf"^\| {name}\b.* \| `{re.escape(calendar)}` \|", page, re.MULTILINE), name
 
 
 def _part(least, most):

@@ -48,6 +48,8 @@ def paths(unit: str, folder: Path) -> list[Path]:
 
 def units(job: Job, where: Unit) -> list[File]:
     """The service and the timer."""
+    if where.on_failure and not re.fullmatch(r"[A-Za-z0-9:_.\\@%-]+\.[a-z]+", where.on_failure):
+        raise UsageError(f"{where.on_failure!r} is no name of a unit: write for example notify@%n.service")
     if where.account:
         _refuse_unseen([*where.program, *where.variables.values(), where.state or "", *job.arguments])
     arguments, credentials = _credentials(job.arguments) if where.account else (job.arguments, {})
