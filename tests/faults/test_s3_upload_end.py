@@ -63,6 +63,17 @@ def test_a_store_that_goes_away_while_it_completes_is_unknown(target, store, noi
     assert target.content() == noise(SIZE)
 
 
+@pytest.mark.parametrize(("size", "line"), [(SIZE, COMPLETE), (1000, "PUT ")], ids=["parts", "small"])
+def test_a_key_that_comes_to_exist_at_the_last_moment_is_left_as_it_is(target, store, noise, size, line):
+    def appears():
+        store.s3.put_object(Bucket=store.bucket, Key=target.key, Body=b"precious")
+
+    store.proxy.faults = [Fault(line, times=1, before=appears)]
+    with pytest.raises(Refused, match="exists already"):
+        target.write(noise(size))
+    assert target.content() == b"precious" and target.unfinished() == []
+
+
 def test_a_store_that_ignores_conditions_does_not_write_over_another(target, store, noise):
     client = s3.client(store.params)
     for operation in ("PutObject", "CompleteMultipartUpload"):
