@@ -15,7 +15,7 @@ from .s3_backup import iso
 from .s3_errors import FAILURES, place, status_of
 from .s3_new import was_made_here
 from .s3_options import sse_arguments
-from .s3_upload import abort
+from .s3_upload import abort, unfinished
 
 # what S3 says to credentials that may write and not look, and to a question that the store does not know
 _NOT_TOLD = (400, 403, 405, 501)
@@ -44,7 +44,7 @@ def find(client, params, found, key):
     def may_be_ours(one):
         return one == key or is_made_key(one, prefix)
 
-    uploads, notes = _uploads(client, bucket, prefix, may_be_ours)
+    uploads, notes = unfinished(client, bucket, prefix, may_be_ours)
     alone = [
         backup
         for backup in found
@@ -56,7 +56,7 @@ def find(client, params, found, key):
             f"{len(alone)} objects were made by backups and have no manifest, the newest is {alone[0].object}: they "
             "are no backups, and stay until prune_backups removes them"
         )
-    return uploads + (alone if len(alone) == 1 else []), notes
+    return [_upload(bucket, upload) for upload in uploads] + (alone if len(alone) == 1 else []), notes
 
 
 def remove(client, bucket, one):
@@ -111,27 +111,6 @@ def _object(bucket, backup):
     return Debris(backup.key, name, version_id=backup.version_id, bytes=backup.size)
 
 
-def _uploads(client, bucket, prefix, is_ours):
-    found, notes, following = [], [], {}
-    doing = f"list the unfinished uploads under {place(bucket, prefix)}"
-    while following is not None:
-        ask = dict(Bucket=bucket, Prefix=prefix, **following)
-        try:
-            page = s3.call(
-                lambda ask=ask: client.list_multipart_uploads(**ask),
-                doing,
-                "s3:ListBucketMultipartUploads",
-                client.meta.endpoint_url,
-                bucket,
-            )
-        except MendError as error:
-            if status_of(error.__cause__) not in _NOT_TOLD:
-                raise
-            return found, [error.msg]
-        for upload in page.get("Uploads", []):
-            if is_ours(upload["Key"]):
-                name = "unfinished upload of {}, of {}".format(place(bucket, upload["Key"]), iso(upload["Initiated"]))
-                found.append(Debris(upload["Key"], name, upload_id=upload["UploadId"]))
-        markers = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
-        following = {name: value for name, value in markers.items() if value} if page.get("IsTruncated") else None
-    return found, notes
+def _upload(bucket, upload):
+    name = "unfinished upload of {}, of {}".format(place(bucket, upload["Key"]), iso(upload["Initiated"]))
+    return Debris(upload["Key"], name, upload_id=upload["UploadId"])

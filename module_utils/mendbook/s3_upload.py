@@ -210,13 +210,12 @@ def abort(client, bucket, key, upload_id):
     s3.call(ask, doing, action, client.meta.endpoint_url, bucket, key, s3.Patience(_ABORT_SECONDS))
 
 
-def abort_stale(client, bucket, prefix, is_ours):
-    """Abort the unfinished uploads under ``prefix`` whose key ``is_ours(key)`` accepts; for the holder of the lock.
+def unfinished(client, bucket, prefix, is_ours):
+    """Return the unfinished uploads under ``prefix`` whose key ``is_ours(key)`` accepts, and notes on what is unseen.
 
-    Return (the keys of what was aborted, notes about what could not be seen or aborted): credentials that may back up
-    need not be allowed to clean up.
+    Each is a dict {Key, UploadId, Initiated}. Credentials that may back up need not be allowed to look.
     """
-    aborted, notes, following = [], [], {}
+    found, following = [], {}
     while following is not None:
         try:
             page = s3.call(
@@ -231,17 +230,27 @@ def abort_stale(client, bucket, prefix, is_ours):
         except MendError as error:
             if status_of(error.__cause__) not in (403, 405, 501):
                 raise
-            return aborted, [*notes, error.msg]
-        for upload in page.get("Uploads", []):
-            if not is_ours(upload["Key"]):
-                continue
-            try:
-                abort(client, bucket, upload["Key"], upload["UploadId"])
-                aborted.append(upload["Key"])
-            except MendError as error:
-                notes.append(error.msg)
+            return found, [error.msg]
+        found += [upload for upload in page.get("Uploads", []) if is_ours(upload["Key"])]
         markers = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
         following = {name: value for name, value in markers.items() if value} if page.get("IsTruncated") else None
+    return found, []
+
+
+def abort_stale(client, bucket, prefix, is_ours):
+    """Abort what `unfinished` finds; for the holder of the lock.
+
+    Return (the keys of what was aborted, notes about what could not be seen or aborted): credentials that may back up
+    need not be allowed to clean up.
+    """
+    found, notes = unfinished(client, bucket, prefix, is_ours)
+    aborted = []
+    for upload in found:
+        try:
+            abort(client, bucket, upload["Key"], upload["UploadId"])
+            aborted.append(upload["Key"])
+        except MendError as error:
+            notes.append(error.msg)
     return aborted, notes
 
 

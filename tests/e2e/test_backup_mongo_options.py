@@ -207,7 +207,7 @@ def test_the_least_roles_are_enough(lab_of, sandbox, roles) -> None:
         ({"key": "elsewhere/a.gz"}, "refused", "key"),
         ({"readers": 0}, "refused", "options"),
         ({"max_bytes_per_second": -1}, "refused", "options"),
-        ({"object_lock_days": 3}, None, "options"),
+        ({"object_lock_days": 3}, "refused", "options"),
         ({"max_bytes_per_second": 1}, "refused", "window"),
         ({"s3_endpoint_url": "http://127.0.0.1:9"}, None, "s3"),
         ({"s3_secret_key": "wrong" * 8}, None, "s3"),
