@@ -89,7 +89,8 @@ verdict:
   returned: success
   type: str
 culprit:
-  description: The application (with its number of sessions) to blame for the first threshold that is exceeded, or null.
+  description:
+    - The application (with its number of sessions) to blame for the first threshold that is exceeded. Empty when none is.
   returned: success
   type: dict
 verdicts:
@@ -156,7 +157,7 @@ replication:
   returned: success
   type: dict
 lock:
-  description: Which run of mendbook is ending sessions right now (run, holder, host, pid, since), or null.
+  description: Which run of mendbook is ending sessions right now (run, holder, host, pid, since); empty when none is.
   returned: success
   type: dict
 missing_privileges:

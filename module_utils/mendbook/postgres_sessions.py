@@ -35,7 +35,7 @@ class SessionsInfo:
         activity = look(server, statements=True)
         found = verdicts(activity, self.params)
         facts = {"summary": summary(activity, found), **facts_of(activity, found, self.params)}
-        facts["lock"] = holder(server)
+        facts["lock"] = holder(server) or {}
         exceeded = [one for one in found if one["verdict"] == "exceeded"]
         if exceeded and self.params["fail"]:
             raise VerifyFailed(

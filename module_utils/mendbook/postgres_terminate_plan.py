@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 
 from .errors import MendError, Nothing, Refused
 from .plan import cap, make_plan, refusal
-from .plan_text import seconds_text
 from .postgres_activity import IDLE, IN_TRANSACTION, slots, target
-from .postgres_verdicts import application_of
+from .postgres_verdicts import age_text, application_of
 
 # less would race with what applications do between two queries
 MIN_SECONDS = 5
@@ -231,19 +230,21 @@ def _privilege(facts, missing, words):
 def _notes(activity, selection, lost, params, locked_by):
     notes = []
     if not selection.chosen:
-        limits = [f"idle for {seconds_text(params['idle_seconds'])} s".replace(" min s", " min")]
-        notes.append(f"nothing to end: of {len(selection.scope)} sessions none is {limits[0]} and may be ended")
+        limit = age_text(params["idle_seconds"])
+        notes.append(f"nothing to end: of {len(selection.scope)} sessions none is idle for {limit} and may be ended")
     else:
         notes.append(
             "each session is looked at again immediately before it is ended, and is spared when it did anything since; "
             "a client finds out at its next query (57P01) and connects again"
         )
     if lost:
-        oldest = seconds_text(round(max(session["transaction_seconds"] or 0 for session in lost)))
+        oldest = age_text(max(session["transaction_seconds"] or 0 for session in lost))
         notes.append(f"{len(lost)} open transactions are rolled back, the oldest of {oldest}: their work is lost")
     for reason, sessions in sorted(selection.spared.items()):
         names = ", ".join(sorted({application_of(session) for session in sessions})[:5])
         notes.append(f"spared ({reason}): {len(sessions)} idle sessions of {names}")
+    if activity.server["pooled"]:
+        notes.append("a pooler answers at this address: only its own sessions are seen; name the server itself")
     if activity.server["standby"]:
         notes.append(
             f"this is a standby of {activity.server['upstream'] or 'a primary'}, and its own sessions are meant"

@@ -39,14 +39,14 @@ def verdicts(activity, params):
         found.append(_oldest(activity, check, sessions, age, words, params[check]))
     if activity.server["standby"]:
         lag = activity.server["lag_seconds"]
-        says = "nothing was replayed yet" if lag is None else f"the standby is {_seconds(lag)} behind"
+        says = "nothing was replayed yet" if lag is None else f"the standby is {age_text(lag)} behind"
         found.append(_verdict("max_lag_seconds", lag, params["max_lag_seconds"], says, None))
     return found
 
 
 def culprit(found):
-    """Return the culprit of the first verdict that is exceeded and has one, else None."""
-    return next((one["culprit"] for one in found if one["culprit"]), None)
+    """Return the culprit of the first verdict that is exceeded and has one, else nothing ({})."""
+    return next((one["culprit"] for one in found if one["culprit"]), {})
 
 
 def overall(found):
@@ -102,7 +102,7 @@ def _used(activity, params):
 def _idle(activity, params):
     idle = [session for session in activity.clients if is_idle(session, params["idle_seconds"])]
     share = None if _unseen(activity) else len(idle) / activity.server["max_connections"]
-    says = f"{len(idle)} connections are idle for {_seconds(params['idle_seconds'])} or longer"
+    says = f"{len(idle)} connections are idle for {age_text(params['idle_seconds'])} or longer"
     return _verdict("max_idle_share", share, params["max_idle_share"], says, _first(idle, len(idle)))
 
 
@@ -111,7 +111,7 @@ def _oldest(activity, check, sessions, age, words, limit):
     if not known:
         return _verdict(check, None if _unseen(activity) else 0, limit, "there is none", None)
     oldest = max(known, key=lambda session: session[age])
-    guilty, says = oldest, words.format(_seconds(oldest[age]))
+    guilty, says = oldest, words.format(age_text(oldest[age]))
     if check == "max_blocked_seconds":
         guilty = _root(oldest, activity)
         says += f" that pid {guilty['pid']} holds"
@@ -144,10 +144,11 @@ def _first(sessions, total):
 def _verdict(check, value, limit, says, culprit):
     verdict = "unknown" if value is None else "exceeded" if value > limit else "ok"
     value = None if value is None else round(value, 3)
-    culprit = culprit if verdict == "exceeded" else None
+    culprit = (culprit or {}) if verdict == "exceeded" else {}
     return {"check": check, "verdict": verdict, "value": value, "limit": limit, "says": says, "culprit": culprit}
 
 
-def _seconds(number):
+def age_text(number):
+    """Return seconds as people say them, with their unit."""
     text = seconds_text(round(number))
     return text if " " in text else f"{text} s"

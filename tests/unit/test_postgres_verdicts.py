@@ -31,7 +31,7 @@ def verdict_of(check, *sessions, server=None, **changed):
 )
 def test_a_session_over_its_threshold(check, facts, changed, verdict):
     one = verdict_of(check, session(**facts), **changed)
-    assert one["verdict"] == verdict and (one["culprit"] is not None) is (verdict == "exceeded")
+    assert one["verdict"] == verdict and bool(one["culprit"]) is (verdict == "exceeded")
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(77, "ok"), (78, "exceeded"), (97, "exceeded")])
