@@ -76,9 +76,15 @@ def backup_removals(verdicts, listed):
     for key, going in by_key.items():
         order = {entry.version_id: number for number, entry in enumerate(listed.all_of(key))}
         going.sort(key=lambda v: order.get(v.backup.version_id, -1))
-        for verdict in going:
-            last = verdict is going[-1] and key not in staying
-            removals.append(_backup_removal(verdict, listed, last))
+        for verdict in going[:-1]:
+            removals.append(_backup_removal(verdict, listed, [verdict.backup.manifest_entry]))
+        last, beside = going[-1], [going[-1].backup.manifest_entry]
+        if key not in staying:
+            # with its last version everything goes that is about the key
+            own = {verdict.backup.manifest_entry for verdict in going[:-1]}
+            manifests = listed.all_of(manifest.manifest_key(key))
+            beside = [*listed.markers.get(key, ()), *(piece for piece in manifests if piece not in own)]
+        removals.append(_backup_removal(last, listed, beside))
     return removals
 
 
@@ -116,15 +122,10 @@ def leftover_removals(verdicts, removals, listed, records, rules, now):
     return found
 
 
-def _backup_removal(verdict, listed, last):
+def _backup_removal(verdict, listed, beside):
     backup = verdict.backup
-    beside = manifest.manifest_key(backup.key)
     pieces = [entry for entry in listed.entries.get(backup.key, ()) if entry.version_id == backup.version_id]
-    if last:
-        pieces += listed.markers.get(backup.key, ())
-        pieces += listed.all_of(beside)
-    elif backup.manifest_entry is not None:
-        pieces.append(backup.manifest_entry)
+    pieces += [piece for piece in beside if piece is not None]
     return Removal(
         object=backup.key + (f" (version {backup.version_id})" if backup.version_id else ""),
         group=verdict.group,

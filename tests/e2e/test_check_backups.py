@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import bucket_lab
+import mendbook
 from bucket_lab import BucketLab, ago, lab_of, store_time
 
 pytestmark = pytest.mark.e2e
@@ -143,6 +144,20 @@ def test_hostile_names_reach_prometheus_as_data(check, lab, tmp_path):
     (sample,) = family.samples
     assert sample.labels["prefix"] == lab.prefix
     assert sample.labels["series"] == f"{lab.prefix}{name}-*.archive.gz"
+
+
+def test_the_wrapper_says_with_5_that_a_check_has_failed(lab, inventory, state, sandbox_secrets, monkeypatch):
+    for name, value in {**sandbox_secrets, "MENDBOOK_STATE": str(state)}.items():
+        monkeypatch.setenv(name, value)
+    lab.backup(3)
+    variables = {"s3_backup_check_bucket": lab.bucket, "s3_backup_check_prefix": lab.prefix}
+    variables |= {f"s3_backup_check_s3_{name}": lab.options[f"s3_{name}"] for name in CONNECTION[:3]}
+    keys = {"access_key": "env:SANDBOX_S3_ACCESS_KEY", "secret_key": "env:SANDBOX_S3_SECRET_KEY"}
+    variables |= {f"s3_backup_check_s3_{name}": value for name, value in keys.items()}
+    outcome = mendbook.run("check_backups", inventory=inventory, variables=variables)
+    assert (outcome.word, outcome.exit_code) == ("verify failed", 5)
+    with pytest.raises(mendbook.VerifyFailed, match="the last backup was finished 3 d 0 h ago"):
+        outcome.raise_if_failed()
 
 
 def test_a_store_that_is_away_leaves_the_last_file_with_its_moment(check, lab, tmp_path):

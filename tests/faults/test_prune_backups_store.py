@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.mendbook import s3, s3_lock
 from ansible.module_utils.mendbook.errors import Unknown
+from ansible.module_utils.mendbook.s3_in_use import in_use
 from botocore.exceptions import ConnectionClosedError
 from s3_proxy import Fault
 
@@ -155,6 +156,16 @@ def test_a_mark_that_appears_after_the_plan_keeps_its_backup(lab, old):
     result = lab.act(planned)
     assert result["state"] == "done" and names(result["done"]) == [old[0], old[2]]
     assert old[1] in lab.keys()
+
+
+def test_what_a_restore_reads_stays_until_it_has_read_it(lab, old):
+    client = s3.client(lab.options)
+    planned = lab.plan()
+    with in_use(client, lab.bucket, old[1], "20260101T000000Z-cccccc", pytest.fail):
+        result = lab.act(planned)
+        assert names(result["done"]) == [old[0], old[2]]
+        assert any("run 20260101T000000Z-cccccc reads it now" in note for note in result["plan"]["notes"])
+    assert names(lab.prune()["done"]) == [old[1]]
 
 
 def test_a_mark_that_appears_while_another_backup_is_removed_keeps_its_own(store, lab, old):

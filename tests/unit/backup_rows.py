@@ -51,6 +51,11 @@ def lying(days, **more):
     return backup(days, complete=False, **{**told, **more})
 
 
+def live(*backups):
+    """The entries of these backups, as they are listed."""
+    return [e for b in backups for e in (Entry(b.key, b.version_id, "etag", b.size, b.last_modified), b.manifest_entry)]
+
+
 def record(of, verified=True, **more):
     """The record of a drill of this backup."""
     facts = {"key": of.key, "run": RUN, "finished": NOW, "verified": verified, "version_id": of.version_id}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3_backup import Entry
 from ansible.module_utils.mendbook.s3_drill_record import parse
 from backup_rows import NOW, RUN, backup, days_ago, record
+
+from mendbook.drills.record import BackupTaken, Objectives
+from mendbook.drills.record import DrillRecord as Drilled
 
 KEY = "daily/estore-20261119T120000Z.archive.gz"
 ENTRY = Entry(f"{KEY}.drill.{RUN}.json", None, "etag", 100, days_ago(0))
@@ -31,6 +35,16 @@ def test_a_record_says_what_was_proven_and_when():
     found = parse(content(), ENTRY)
     assert (found.key, found.run, found.verified, found.sha256) == (KEY, RUN, True, "a" * 64)
     assert (NOW - found.finished).total_seconds() == 3600
+
+
+def test_what_the_drill_writes_is_read():
+    taken = BackupTaken("b", KEY, version_id="v", sha256="a" * 64)
+    written = {"drill": "restore_mongo", "run": RUN, "started": "2026-11-20T10:00:00Z", "result": "missed"}
+    drilled = Drilled(
+        1, finished="2026-11-20T11:00:00Z", verified=True, objectives=Objectives(), backup=taken, **written
+    )
+    found = parse(msgspec.json.encode(drilled), ENTRY)
+    assert (found.verified, found.sha256, found.version_id) == (True, "a" * 64, "v")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
+from ansible.module_utils.mendbook.mongo_backup_key import backup_key
 from ansible.module_utils.mendbook.s3_series import is_ours, series
 
 
@@ -33,6 +36,14 @@ def test_the_row_is_the_key_without_its_date(key, row):
 def test_two_databases_are_two_rows_however_alike():
     names = ["estore", "estore2", "estore-test", "estore_20260101", "shop-20260101"]
     assert len({series(f"daily/{name}-20261120T000000Z.archive.gz") for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("database", ["estore", "Ünïcode", "a b.c", "x-20260101T000000Z", "-"])
+def test_every_key_that_backup_mongo_makes_is_ours_and_its_rows_are_apart(database):
+    moments = [datetime.datetime(2026, 11, day, tzinfo=datetime.UTC) for day in (1, 2)]
+    keys = [backup_key("daily/", database, at) for at in moments]
+    assert all(map(is_ours, keys)) and len(set(map(series, keys))) == 1
+    assert series(keys[0]) != series(backup_key("daily/", f"{database}2", moments[0]))
 
 
 @pytest.mark.parametrize(
