@@ -63,6 +63,10 @@ options:
     type: str
     choices: [warning, failed]
     default: warning
+  prometheus:
+    description: Also return the result as text for the textfile collector of Prometheus' node_exporter.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Only reads, so it does the same in check mode.
@@ -105,10 +109,10 @@ prefix:
   returned: success
   type: str
 checked:
-  description: The moment of the check by the store's clock; C(checked_timestamp_seconds) is the same in seconds since 1970.
+  description: The moment of the check by the store's clock; C(checked_timestamp) is the same in seconds since 1970.
   returned: success
   type: str
-checked_timestamp_seconds:
+checked_timestamp:
   description: The moment of the check in seconds since 1970.
   returned: success
   type: int
@@ -125,7 +129,7 @@ checks:
   elements: dict
 series:
   description:
-    - What is known of each row - name, newest, last_finished_timestamp_seconds, age_seconds, size_bytes,
+    - What is known of each row - name, newest, last_finished_timestamp, age_seconds, size_bytes,
       median_size_bytes, complete, unfinished, missed_runs, last_verified_drill and its timestamp.
   returned: success
   type: list
@@ -137,7 +141,7 @@ notes:
   elements: str
 prometheus:
   description: The same as text for the textfile collector of Prometheus' node_exporter.
-  returned: success
+  returned: with O(prometheus)
   type: str
 mend:
   description: On failure, reason and rule; C(details) holds all of the above.
@@ -163,6 +167,7 @@ ARGUMENT_SPEC = dict(
     max_size_share={"type": "float", "default": 2.0},
     drill_max_age_seconds={"type": "int", "default": 2678400},
     without_drill={"type": "str", "choices": ["warning", "failed"], "default": "warning"},
+    prometheus={"type": "bool", "default": False},
 )
 
 

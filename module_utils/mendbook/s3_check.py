@@ -69,13 +69,14 @@ class BackupCheck:
             "bucket": bucket,
             "prefix": prefix,
             "checked": iso(now),
-            "checked_timestamp_seconds": int(now.timestamp()),
+            "checked_timestamp": int(now.timestamp()),
             "status": worst(checks),
             "checks": checks,
             "series": [_row_facts(row, limits, now) for row in rows],
             "notes": [*found.notes, *notes, *unseen],
         }
-        facts["prometheus"] = exposition(facts)
+        if params["prometheus"]:
+            facts["prometheus"] = exposition(facts)
         self.warnings = [_sentence(entry) for entry in checks if entry["status"] == WARNING]
         failed = [_sentence(entry) for entry in checks if entry["status"] == FAILED]
         if failed:
@@ -179,7 +180,7 @@ def _row_facts(row, limits, now):
             "finished": iso(newest.finished),
             "size_bytes": newest.size,
         },
-        "last_finished_timestamp_seconds": newest and int(newest.finished.timestamp()),
+        "last_finished_timestamp": newest and int(newest.finished.timestamp()),
         "age_seconds": newest and int((now - newest.finished).total_seconds()),
         "size_bytes": newest and newest.size,
         "median_size_bytes": row.median_bytes,
@@ -188,7 +189,7 @@ def _row_facts(row, limits, now):
         "missed_runs": row.missed(limits, now),
         "last_verified_drill": row.proof
         and {"key": row.proof.key, "run": row.proof.run, "at": iso(row.proof.finished)},
-        "last_verified_drill_timestamp_seconds": row.proof and int(row.proof.finished.timestamp()),
+        "last_verified_drill_timestamp": row.proof and int(row.proof.finished.timestamp()),
     }
 
 

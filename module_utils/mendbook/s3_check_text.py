@@ -32,9 +32,9 @@ def exposition(facts):
 
 
 def _samples(metric, facts):
-    name = metric[len("mendbook_backup_") :]
-    if name == "check_timestamp_seconds":
-        yield {}, facts["checked_timestamp_seconds"]
+    name = metric[len("mendbook_backup_") :].replace("_timestamp_seconds", "_timestamp")
+    if name == "check_timestamp":
+        yield {}, facts["checked_timestamp"]
     elif name == "check_status":
         for entry in facts["checks"]:
             yield {"series": entry["series"] or "", "check": entry["name"]}, STATUSES.index(entry["status"])

@@ -80,8 +80,18 @@ def prune_plan(seen, params):
         totals={"backups": gone, "bytes": sum(change["bytes"] for change in changes)},
         remains=_remains(seen),
         caps=[
-            cap("backups removed", params["max_delete"], gone, "raise max_delete when they are all to go"),
-            cap("share of the backups", params["max_share"], share, "raise max_share (1 is all) when they are to go"),
+            cap(
+                "backups removed",
+                params["max_delete"],
+                gone,
+                f"-e s3_backup_prune_max_delete={gone} when they are all to go",
+            ),
+            cap(
+                "share of the backups",
+                params["max_share"],
+                share,
+                "-e s3_backup_prune_max_share=1 when they are all to go",
+            ),
         ],
         identity=[
             {name: params[name] for name in ("pattern", "max_age_seconds", "keep_complete", "versions")},
@@ -143,9 +153,7 @@ def _notes(seen, versions):
     notes = list(seen.notes)
     hidden = sum(1 for r in seen.removals if frees(r, seen, versions) < r.bytes)
     if hidden:
-        words = (
-            "the bucket keeps versions: {} of these only get a delete marker, and {} stay stored; with versions: true "
-        )
+        words = "the bucket keeps versions: {} of these only get a delete marker, and {} stay stored; with s3_backup_prune_versions=true "
         stored = sum(r.bytes - frees(r, seen, versions) for r in seen.removals)
         notes.append((words + "they are removed").format(hidden, bytes_text(stored)))
     if seen.versioning == "unknown":
@@ -153,7 +161,9 @@ def _notes(seen, versions):
             "whether the bucket keeps versions could not be asked (s3:GetBucketVersioning): then nothing is freed"
         )
     if seen.older[0] and not versions:
-        words = "{} older versions ({}) are not looked at; with versions: true the same rules hold for them"
+        words = (
+            "{} older versions ({}) are not looked at; with s3_backup_prune_versions=true the same rules hold for them"
+        )
         notes.append(words.format(seen.older[0], bytes_text(seen.older[1])))
     held = [verdict for verdict in seen.verdicts if verdict.due and verdict.held]
     for verdict in held[:SHOWN_HELD]:

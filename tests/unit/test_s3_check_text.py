@@ -10,14 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROW = {
     "name": "daily/estore-*.archive.gz",
-    "last_finished_timestamp_seconds": 1_790_000_000,
+    "last_finished_timestamp": 1_790_000_000,
     "age_seconds": 60,
     "size_bytes": 1 << 40,
     "median_size_bytes": 1000.5,
     "complete": 3,
     "unfinished": 0,
     "missed_runs": 2,
-    "last_verified_drill_timestamp_seconds": None,
+    "last_verified_drill_timestamp": None,
 }
 
 
@@ -26,7 +26,7 @@ def facts(**changed):
         {"name": "age", "series": ROW["name"], "status": "warning"},
         {"name": "clock", "series": None, "status": "ok"},
     ]
-    given = {"bucket": "b", "prefix": "daily/", "series": [ROW], "checks": checks, "checked_timestamp_seconds": 7}
+    given = {"bucket": "b", "prefix": "daily/", "series": [ROW], "checks": checks, "checked_timestamp": 7}
     return {**given, **changed}
 
 
