@@ -20,7 +20,7 @@ import mend_mongo_undo
 import pymongo
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mendbook import mongo_restore
+from ansible.module_utils.mendbook import mongo_restore, mongo_undo
 from ansible.module_utils.mendbook.mongo_writers import writers
 from ansible.module_utils.testing import patch_module_args
 from bson import json_util
@@ -151,11 +151,11 @@ class Lab:
             return planned
         return self.act(planned, **changes)
 
-    def undo(self, action: str = "undo") -> dict[str, Any]:
+    def undo(self, action: str = "undo", check: bool = False, **changes: Any) -> dict[str, Any]:
         """The other way out, by mend_mongo_undo: undo, finish, drop or drop_expired."""
-        arguments = {"uri": self.uri, "database": self.database.name, "action": action}
+        arguments = {"uri": self.uri, "database": self.database.name, "action": action, **changes}
         planned = run_module(mend_mongo_undo, check=True, **arguments)
-        if planned["rc"] or not planned["changed"]:
+        if check or planned["rc"] or not planned["changed"]:
             return planned
         return run_module(mend_mongo_undo, receipt=receipt_for(planned, "undo"), **arguments)
 
@@ -213,7 +213,8 @@ def unchanged(lab: Lab) -> Iterator[None]:
 
 def quick_writers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for other writers for a moment instead of a second; for tests that are about something else."""
-    monkeypatch.setattr(mongo_restore, "writers", partial(writers, seconds=0.01))
+    for module in (mongo_restore, mongo_undo):
+        monkeypatch.setattr(module, "writers", partial(writers, seconds=0.01))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.mendbook.dump_directory import SourcesDump
 from ansible.module_utils.mendbook.dump_files import layout
-from ansible.module_utils.mendbook.errors import MendError, Nothing
+from ansible.module_utils.mendbook.errors import Nothing, Refused
 from ansible.module_utils.mendbook.s3_backup import iso, judge_key
 from ansible.module_utils.mendbook.s3_catalogue import READERS, listing
 from ansible.module_utils.mendbook.s3_errors import place
@@ -37,9 +37,7 @@ class S3Folder:
         bucket, key = params["bucket"], params["key"]
         self.name = place(bucket, key)
         if params.get("version_id"):
-            raise MendError(
-                f"S3 options: version_id belongs to one object, and {self.name} is a folder.", rule="options"
-            )
+            raise Refused(f"S3 options: version_id belongs to one object, and {self.name} is a folder.", rule="options")
         entries, _markers, notes = listing(client, bucket, key)
         files = [one for one in entries if one.current and not one.deleted and not one.key.endswith("/")]
         if not files:

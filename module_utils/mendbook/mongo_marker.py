@@ -6,8 +6,8 @@ Each swap has a collection of its own, ``__mend_m_<token>``, which is a log: eve
 compare-and-set: of two runs that both believe to own the lock one gets a duplicate key and stops. Nothing is ever
 updated or deleted in it, because the least roles that can restore (backup and restore) allow neither.
 
-An entry: ``{_id, schema, token, run, owner, fence, number, phase, made, at, backup, keep_seconds, keep_until, kept,
-settled, items: [...], live_ttl}``
+An entry: ``{_id, schema, token, run, begun_by, owner, fence, number, phase, made, at, backup, keep_seconds, keep_until,
+kept, settled, items: [...], live_ttl}``
 
 ``phase``   staging (side collections are being built) · prepared · swapping · swapped · undoing · undone
 ``kept``    yes · dropping · no: the data that is not live (old data once swapped, new data once undone)
@@ -48,6 +48,11 @@ class Marker:
     @property
     def phase(self):
         return self.entry["phase"]
+
+    @property
+    def begun_by(self):
+        """The run of the restore; ``run`` is that of whoever wrote last, an undo's for one."""
+        return self.entry["begun_by"]
 
     @property
     def items(self):
@@ -116,6 +121,7 @@ class Marker:
         return {
             "token": entry["token"],
             "run": entry["run"],
+            "begun_by": self.begun_by,
             "phase": entry["phase"],
             "at": entry["at"].isoformat(timespec="seconds"),
             "backup": entry.get("backup"),
@@ -137,6 +143,7 @@ def begin(database, token, lease):
         "schema": SCHEMA,
         "token": token,
         "run": lease.run,
+        "begun_by": lease.run,
         "owner": lease.owner,
         "fence": lease.fence,
         "number": max([marker.entry["number"] for marker in earlier], default=0) + 1,

@@ -7,15 +7,16 @@ import time
 from collections import namedtuple
 from contextlib import contextmanager, nullcontext
 
-from . import mongo_options, mongo_scratch
+from . import mongo_scratch
 from .change import done
 from .dump_metadata import ACCESS_NAMES
 from .errors import MendError, Refused
-from .lock import MongoLease, holder
+from .lock import holder
 from .memory import share_one_heap
-from .mongo import connect, refusals, refuse_unfit
+from .mongo import refusals
 from .mongo_access import access_in, check_access
 from .mongo_catalog import catalog, refuse_our_prefix
+from .mongo_change import MongoChange
 from .mongo_leftovers import clear, discard, drop_each, expired, foreign
 from .mongo_marker import interrupted
 from .mongo_privileges import missing_privileges, refuse_blind
@@ -33,20 +34,14 @@ from .progress import Progress
 Client = namedtuple("Client", "deployment database source")
 
 
-class Restore:
+class Restore(MongoChange):
     """The procedure of mend_mongo_restore (change.py says what each method promises)."""
 
     def __init__(self, params):
-        self.params = params
-        self.figures = {}
-        self.warnings = []
+        super().__init__(params)
         self._seen = None
-        self._lease = None
         self._counters = None
         self._replacement = None
-
-    def secrets(self, params):
-        return mongo_options.secrets_in(params)
 
     @contextmanager
     def open(self, params):
@@ -58,17 +53,8 @@ class Restore:
             raise Refused(
                 f"{mongo_scratch.DATABASE} says whether its server is scratch, and is never restored", rule="scratch"
             )
-        run = (params.get("receipt") or {}).get("run")
-        with connect(params, run) as deployment:
-            refuse_unfit(deployment)
-            with open_backup(params) as source:
-                yield Client(deployment, deployment.client[params["database"]], source)
-
-    @contextmanager
-    def lock(self, client, run):
-        with MongoLease(client.database, run) as lease:
-            self._lease = lease
-            yield
+        with self.connected(params) as deployment, open_backup(params) as source:
+            yield Client(deployment, deployment.client[params["database"]], source)
 
     def observe(self, client):
         deployment, database, source = client

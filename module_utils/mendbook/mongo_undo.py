@@ -7,56 +7,44 @@ import time
 from collections import namedtuple
 from contextlib import contextmanager
 
-from . import mongo_options
 from .change import done
 from .errors import Nothing, Refused, VerifyFailed
-from .lock import MongoLease, holder
-from .mongo import connect, refusals, refuse_unfit
+from .lock import holder
+from .mongo import refusals
 from .mongo_catalog import catalog
+from .mongo_change import MongoChange
 from .mongo_leftovers import drop_each, droppable, kept, size_of
 from .mongo_marker import markers, read
 from .mongo_privileges import missing_privileges, refuse_blind
 from .mongo_swap import Swap
 from .mongo_swap_state import all_in, classify
 from .mongo_undo_plan import Observed, undo_plan
-from .mongo_writers import writers
+from .mongo_writers import counters, writers
 from .progress import Progress
 
 Client = namedtuple("Client", "deployment database")
 
 
-class Undo:
+class Undo(MongoChange):
     """The procedure of mend_mongo_undo (change.py says what each method promises)."""
 
     def __init__(self, params):
-        self.params = params
-        self.figures = {}
-        self.warnings = []
-        self._lease = None
+        super().__init__(params)
         self._seen = None
         self._markers = []
         self._names = []
 
-    def secrets(self, params):
-        return mongo_options.secrets_in(params)
-
     @contextmanager
     def open(self, params):
-        run = (params.get("receipt") or {}).get("run")
-        with connect(params, run) as deployment:
-            refuse_unfit(deployment)
+        with self.connected(params) as deployment:
             yield Client(deployment, deployment.client[params["database"]])
-
-    @contextmanager
-    def lock(self, client, run):
-        with MongoLease(client.database, run) as lease:
-            self._lease = lease
-            yield
 
     def observe(self, client):
         """See what would be changed; raises `Tampered` (unknown) when somebody else moved what the swap knows."""
         deployment, database = client
         refuse_blind(missing_privileges(deployment, database.name))
+        # a plan looks for writers for a second; a run that acts has been told, and waits for nothing
+        since, waiting = counters(deployment, database), {"seconds": 0} if self._lease else {}
         seen = catalog(database)
         found = markers(database, seen)
         action = self.params["action"]
@@ -67,7 +55,7 @@ class Undo:
         self._names = [entry.name for _, entry in entries]
         states = classify(self._markers[0].items, seen) if swaps and self._markers else []
         series = any(item["k"] == "ts" for item, _ in states) or any(entry.type == "timeseries" for _, entry in entries)
-        writing, _ = writers(deployment, database) if states else ([], None)
+        writing, _ = writers(deployment, database, since=since, **waiting) if states else ([], None)
         self._seen = Observed(
             action=action,
             target={
@@ -179,7 +167,7 @@ def _undoable(marker, token, database_name):
         return []
     if marker.entry["kept"] != "yes":
         raise Refused(
-            f"the data from before the restore of run {marker.entry['run']} was dropped ({marker.entry['at']:%F %T}): "
+            f"the data from before the restore of run {marker.begun_by} was dropped ({marker.entry['at']:%F %T}): "
             "there is no way back to it; restore a backup instead",
             rule="kept",
         )

@@ -118,8 +118,8 @@ def _notes(seen, changes):
     if seen.action == "undo" and changes:
         facts = seen.markers[0]
         notes.append(
-            f"back to the data before the restore of run {facts['run']} ({facts['at']}); what was written since then "
-            f"is not merged: it stays in __mend_n_{facts['token']}_* beside the old data"
+            f"back to the data before the restore of run {facts['begun_by']} ({facts['at']}); what was written since "
+            f"then is not merged: it stays in __mend_n_{facts['token']}_* beside the old data"
         )
     if seen.action in ("undo", "finish") and changes:
         series = sorted({item["n"] for item, _ in seen.states if item["k"] == "ts"})
@@ -133,8 +133,9 @@ def _notes(seen, changes):
         who = f" by {', '.join(writer['who'][:5])}" if writer.get("who") else ""
         notes.append(f"being written: {writer['namespace']}, {writer['writes_per_second']:g} writes a second{who}")
     if seen.below and seen.action == "undo":
+        older = f"the restore before it (run {seen.below['begun_by']}, {seen.below['at']})"
         notes.append(
-            f"the restore before it (run {seen.below['run']}, {seen.below['at']}) can be undone, too, after this one: "
+            f"{older} can be undone, too, {'after this one' if changes else 'when it is named'}: "
             f"-e mongo_undo_token={seen.below['token']}"
         )
     if seen.holder:
@@ -143,6 +144,8 @@ def _notes(seen, changes):
 
 
 def _nothing(seen):
+    if seen.action == "undo" and seen.below:
+        return "nothing to undo: the newest restore was taken back already"
     return {
         "undo": "nothing to undo: no restore is live that has kept its old data",
         "finish": "nothing to finish: no swap was interrupted",

@@ -9,7 +9,7 @@ import datetime
 import os
 from urllib.parse import urlsplit
 
-from ansible.module_utils.mendbook.errors import MendError
+from ansible.module_utils.mendbook.errors import Refused
 from ansible.module_utils.mendbook.manifest import moment
 
 CONNECTION_SPEC = {
@@ -47,7 +47,7 @@ PICK_REQUIRED_BY = {"version_id": "key"}
 
 
 def check_options(params):
-    """Raise MendError (rule options) when the connection options cannot be meant; contacts nothing."""
+    """Raise Refused (rule options) when the connection options cannot be meant; contacts nothing."""
     if bool(params.get("s3_access_key")) != bool(params.get("s3_secret_key")):
         raise _bad("s3_access_key and s3_secret_key belong together: give both, or neither to use a profile or a role")
     if params.get("s3_session_token") and not params.get("s3_access_key"):
@@ -67,7 +67,7 @@ def check_options(params):
 
 
 def check_store(params):
-    """Raise MendError (rule options) when the STORE_SPEC options contradict each other or the connection's."""
+    """Raise Refused (rule options) when the STORE_SPEC options contradict each other or the connection's."""
     encryption, days = params.get("server_side_encryption"), params.get("object_lock_days")
     if encryption and params.get("s3_sse_customer_key"):
         raise _bad("server_side_encryption and s3_sse_customer_key both encrypt: give one of them")
@@ -80,7 +80,7 @@ def check_store(params):
 
 
 def check_pick(params):
-    """Raise MendError (rule options) when the choice of a backup contradicts itself."""
+    """Raise Refused (rule options) when the choice of a backup contradicts itself."""
     if not params.get("bucket"):
         raise _bad("bucket is empty: name the bucket that holds the backups")
     if params.get("latest") and (params.get("key") or params.get("at")):
@@ -154,4 +154,4 @@ def _check_endpoint(endpoint):
 
 
 def _bad(what):
-    return MendError(f"S3 options: {what}.", rule="options")
+    return Refused(f"S3 options: {what}.", rule="options")

@@ -82,7 +82,7 @@ def test_the_age_of_a_folder_is_that_of_its_newest_file(lab, folder):
     ("options", "reason", "rule", "words"),
     [
         ({"key": "folder/none/"}, "nothing", "key", "There is nothing below s3://"),
-        ({"version_id": "abc"}, None, "options", "version_id belongs to one object"),
+        ({"version_id": "abc"}, "refused", "options", "version_id belongs to one object"),
         ({"source_database": "blog"}, "nothing", "source_database", "no database blog"),
         ({"bucket": "no-such-bucket"}, "nothing", "bucket", "no-such-bucket"),
     ],

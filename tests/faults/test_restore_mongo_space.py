@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pymongo
 import pytest
-from ansible.module_utils.mendbook import mongo, mongo_restore
+from ansible.module_utils.mendbook import mongo, mongo_change, mongo_restore
 from ansible.module_utils.mendbook.lock import MongoLease
 
 import restore_lab
@@ -61,7 +61,7 @@ def test_a_disk_that_fills_up_leaves_the_live_data(mongo_box, small_disk, backup
     restore_lab.quick_writers(monkeypatch)
     # mongod ends itself when its disk is full; how long the driver waits for another primary is not what is tested
     monkeypatch.setattr(mongo, "_SELECTION_SECONDS", 1)
-    monkeypatch.setattr(mongo_restore, "MongoLease", partial(MongoLease, seconds=6))
+    monkeypatch.setattr(mongo_change, "MongoLease", partial(MongoLease, seconds=6))
     service = OnSmallDisk(name="small")
     service.disk = small_disk
     mongo_box.add(service)

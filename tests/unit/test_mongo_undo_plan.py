@@ -8,7 +8,14 @@ import pytest
 from ansible.module_utils.mendbook.mongo_undo_plan import Observed, undo_plan
 
 OLD, NEW = UUID(int=1), UUID(int=2)
-MARKER = {"token": "cafe", "run": "r1", "phase": "swapped", "at": "2026-01-01T00:00:00+00:00", "settled": True}
+MARKER = {
+    "token": "cafe",
+    "run": "r1",
+    "begun_by": "r1",
+    "phase": "swapped",
+    "at": "2026-01-01T00:00:00+00:00",
+    "settled": True,
+}
 TARGET = {"kind": "mongodb", "id": "rs0@a:1/estore", "address": "a:1", "facts": {}}
 DROPPED = {
     "name": "__mend_o_cafe_orders",
@@ -127,4 +134,19 @@ def test_who_holds_the_lock_and_who_writes_is_told():
 def test_the_restore_below_is_named_by_its_token():
     below = {**MARKER, "token": "beef", "run": "r0"}
     notes = undo_plan(seen(states=[(collection("orders"), "new")], below=below))["notes"]
-    assert any("mongo_undo_token=beef" in note for note in notes)
+    assert any("mongo_undo_token=beef" in note and "after this one" in note for note in notes)
+
+
+def test_with_the_newest_taken_back_the_one_below_is_named_and_no_one_says_that_none_is_live():
+    below = {**MARKER, "token": "beef", "run": "an undo", "begun_by": "r0"}
+    notes = undo_plan(seen(marker=None, below=below))["notes"]
+    assert notes[0] == "nothing to undo: the newest restore was taken back already"
+    assert notes[1].startswith("the restore before it (run r0, ") and "when it is named" in notes[1]
+    (note,) = undo_plan(seen(marker=None))["notes"]
+    assert note == "nothing to undo: no restore is live that has kept its old data"
+
+
+def test_an_undo_that_was_interrupted_is_worded_by_the_restore():
+    marker = {**MARKER, "run": "an undo", "phase": "undoing"}
+    notes = undo_plan(seen(marker=marker, states=[(collection("orders"), "new")]))["notes"]
+    assert any("before the restore of run r1 " in note for note in notes)
