@@ -22,9 +22,11 @@ from notes import CONTENT, until
 SRV = Path("/srv")
 PROGRAMS = Path(sys.executable).parent
 _SHARED = "mount --make-rprivate / && mount --make-rshared / && mount -t tmpfs tmpfs /run && mount --bind {folder} /srv"
-# the manager of a user reads units, keeps timers and runs services as the machine's own does, and wants no init
+# The manager of a user reads units, keeps timers and runs services as the machine's own does, and wants no init. What an
+# init has made before are the files that are laid over what a unit may not see.
 SYSTEMD = (
-    "mkdir -p /run/systemd/system /run/user/0 && export XDG_RUNTIME_DIR=/run/user/0 && "
+    "mkdir -p /run/systemd/system /run/systemd/inaccessible/dir /run/user/0 && touch /run/systemd/inaccessible/reg && "
+    "mknod /run/systemd/inaccessible/chr c 0 0 && export XDG_RUNTIME_DIR=/run/user/0 && "
     "/lib/systemd/systemd --user --unit=basic.target & wait"
 )
 # Cron's folders are covered by the test's, so that it sees these files only. It is started when they are there: it does

@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from notes import until
+from notes import ROOT, until
 from timer_machine import SRV, SYSTEMD, machine, needed
 
 pytestmark = pytest.mark.e2e
@@ -106,6 +106,31 @@ def test_the_hardened_unit_works_and_hostile_words_arrive_as_they_were_written(b
     # the note's module puts the sum of the password behind each text
     secret = hashlib.sha256(b"geheim").hexdigest()
     assert planned == [text + secret for text in HOSTILE[:7]]
+
+
+def test_a_backup_is_made_by_its_hardened_unit(box, note, inventory, sandbox_secrets, database, s3_client, sandbox):
+    database["orders"].insert_many([{"_id": number} for number in range(100)])
+    (box.folder / "mongo.yml").write_text(inventory.read_text())
+    (box.folder / "environment").write_text("".join(f"{name}='{value}'\n" for name, value in sandbox_secrets.items()))
+    (box.folder / "environment").chmod(0o600)
+    store = sandbox.status()["s3"]
+    given = {"database": database.name, "bucket": store["bucket"], "prefix": f"{database.name}/"}
+    given |= {"s3_endpoint_url": store["endpoint_url"], "s3_region": store["region"], "s3_path_style": "true"}
+    given |= {"s3_access_key": "env:SANDBOX_S3_ACCESS_KEY", "s3_secret_key": "env:SANDBOX_S3_SECRET_KEY"}
+    words = [word for name, value in given.items() for word in ("-e", f"mongo_backup_{name}={value}")]
+    words += ["-i", "/srv/mongo.yml", "--environment-file", "/srv/environment", "--install", *as_machine_unit(box)]
+    made = box.mendbook("schedule", "backup_mongo", *words, MENDBOOK_CONTENT=str(ROOT))
+    assert made.returncode == 0, made.stderr
+    box.systemctl("daemon-reload")
+    started = box.systemctl("start", "mendbook-backup_mongo.service")
+    assert started.returncode == 0, box.systemctl("status", "mendbook-backup_mongo.service").stdout
+    keys = [
+        each["Key"] for each in s3_client.list_objects_v2(Bucket=store["bucket"], Prefix=given["prefix"])["Contents"]
+    ]
+    (manifest,) = [key for key in keys if key.endswith(".manifest.json")]
+    assert manifest.removesuffix(".manifest.json") in keys
+    body = json.loads(s3_client.get_object(Bucket=store["bucket"], Key=manifest)["Body"].read())
+    assert body["collections"]["orders"]["count"] == 100
 
 
 def test_systemd_hands_over_each_word_as_it_was(box, tmp_path):
