@@ -22,7 +22,7 @@ from notes import CONTENT, until
 SRV = Path("/srv")
 PROGRAMS = Path(sys.executable).parent
 _SHARED = "mount --make-rprivate / && mount --make-rshared / && mount -t tmpfs tmpfs /run && mount --bind {folder} /srv"
-# The manager of a user reads units, keeps timers and runs services as the machine's own does, and wants no init. What an
+# A user's manager reads units, keeps timers and runs services as the machine's own does, and wants no init. What an
 # init has made before are the files that are laid over what a unit may not see.
 SYSTEMD = (
     "mkdir -p /run/systemd/system /run/systemd/inaccessible/dir /run/user/0 && touch /run/systemd/inaccessible/reg && "

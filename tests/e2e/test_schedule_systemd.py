@@ -130,7 +130,7 @@ def test_a_backup_is_made_by_its_hardened_unit(box, note, inventory, sandbox_sec
     (manifest,) = [key for key in keys if key.endswith(".manifest.json")]
     assert manifest.removesuffix(".manifest.json") in keys
     body = json.loads(s3_client.get_object(Bucket=store["bucket"], Key=manifest)["Body"].read())
-    assert body["collections"]["orders"]["count"] == 100
+    assert body["collections"][f"{database.name}.orders"]["count"] == 100
 
 
 def test_systemd_hands_over_each_word_as_it_was(box, tmp_path):
