@@ -85,7 +85,7 @@ class Prune:
         evidence.locked.update(self._locked(judge(backups, self._rules, evidence)))
         verdicts = judge(backups, self._rules, evidence)
         listed = Listed(
-            [entry for entry in found.entries if self._matches(entry.key)],
+            [entry for entry in found.entries if self._matches(entry.key) or s3_mark.is_lock(entry.key)],
             [marker for marker in found.markers if self._matches(marker.key)],
             self._rules.versions,
         )

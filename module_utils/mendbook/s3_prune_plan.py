@@ -106,11 +106,12 @@ def prune_plan(seen, params):
 
 
 def growth(approved, fresh):
-    """Return in words by what the fresh plan goes beyond the approved one, or None."""
-    for name in ("objects", "backups", "bytes"):
-        if fresh["totals"][name] > approved["totals"][name]:
-            return "{} were {} and are now {}".format(name, approved["totals"][name], fresh["totals"][name])
-    return None
+    """Return in words by how many backups the fresh plan goes beyond the approved one, or None.
+
+    What lies beside them becomes old enough at any moment: that alone is no reason to ask again.
+    """
+    before, now = approved["totals"]["backups"], fresh["totals"]["backups"]
+    return f"the backups that are to go were {before} and are now {now}" if now > before else None
 
 
 def staying(seen):
@@ -153,9 +154,11 @@ def _notes(seen, versions):
     notes = list(seen.notes)
     hidden = sum(1 for r in seen.removals if frees(r, seen, versions) < r.bytes)
     if hidden:
-        words = "the bucket keeps versions: {} of these only get a delete marker, and {} stay stored; with s3_backup_prune_versions=true "
-        stored = sum(r.bytes - frees(r, seen, versions) for r in seen.removals)
-        notes.append((words + "they are removed").format(hidden, bytes_text(stored)))
+        stored = bytes_text(sum(r.bytes - frees(r, seen, versions) for r in seen.removals))
+        notes.append(
+            f"the bucket keeps versions: {hidden} of these only get a delete marker, and {stored} stay stored; with "
+            "s3_backup_prune_versions=true they are removed"
+        )
     if seen.versioning == "unknown":
         notes.append(
             "whether the bucket keeps versions could not be asked (s3:GetBucketVersioning): then nothing is freed"

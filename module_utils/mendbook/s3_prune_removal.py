@@ -20,7 +20,8 @@ MARKS = "marks of dead runs"
 RECORDS = "records of drills without proof"
 MANIFESTS = "manifests without their version"
 MARKERS = "delete markers"
-# the mark of a run that lives is renewed every hour
+LOCKS = "versions of the lock"
+# the mark of a run that lives is renewed every hour, and a lock three times a minute
 MARK_SECONDS = 86400
 
 
@@ -109,6 +110,12 @@ def leftover_removals(verdicts, removals, listed, records, rules, now):
             gone = mark[0] in going or mark[0] not in listed.entries
             if gone and (mark[0], mark[2]) not in proofs and age > rules.max_age:
                 found.append(Removal(key, RECORDS, f"its backup is gone, it is {age_text(age)} old", pieces))
+        elif s3_mark.is_lock(key):
+            # each renewal has left one
+            old = (p for p in pieces if (now - p.last_modified).total_seconds() > MARK_SECONDS)
+            stale = tuple(p for p in old if isinstance(p, Entry) and not p.current)
+            if stale:
+                found.append(Removal(key, LOCKS, f"{len(stale)} of runs that have ended", stale))
         elif about in staying:
             # versions of a manifest that are about no version of the object that is there
             stale = tuple(p for p in pieces if isinstance(p, Entry) and not p.current and p not in attached)

@@ -118,4 +118,4 @@ def test_other_parameters_are_another_plan_and_more_than_was_approved_is_seen():
     less, more = plan(), plan(*(backup(day) for day in (0, 1, 2, 3, 50, 60)))
     assert less["fingerprint"] == more["fingerprint"]
     assert growth(more, less) is None and growth(less, less) is None
-    assert growth(less, more) == "objects were 1 and are now 2"
+    assert growth(less, more) == "the backups that are to go were 1 and are now 2"

@@ -116,6 +116,13 @@ class TestLeftovers:
         _going, rest = removals(YOUNG, [*live(*YOUNG), beside, entry(OLD, 60, deleted=days_ago(1), current=False)])
         assert list(rest) == [beside.key]
 
+    def test_the_versions_that_renewals_of_a_lock_have_left_go_after_a_day(self):
+        lock = "daily/.mendbook-lock.json"
+        entries = [entry(lock, 0, "now"), entry(lock, 0.5, "young", current=False)]
+        entries += [entry(lock, day, f"v{day}", current=False) for day in (2, 3)]
+        _going, rest = removals(YOUNG, [*live(*YOUNG), *entries], versions=True)
+        assert rest == {lock: [(lock, "v3"), (lock, "v2")]}
+
     def test_objects_of_others_are_no_leftovers(self):
         names = ["daily/README.txt", "daily/", "daily/latest", "daily/.mendbook-lock.json", "daily/x.drill.json"]
         _going, rest = removals(YOUNG, [*live(*YOUNG), *(entry(name, 400) for name in names)])
