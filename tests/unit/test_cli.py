@@ -58,6 +58,14 @@ def test_show_tells_what_one_needs_before_a_run(capsys):
         assert part in said
 
 
+def test_show_tells_when_a_procedure_is_usually_run(capsys, monkeypatch):
+    monkeypatch.delenv("MENDBOOK_CONTENT")
+    assert cli.command_line(["show", "backup_mongo"]) == 0
+    assert "usually   at *-*-* 00:00:00 UTC: mendbook schedule backup_mongo -i INVENTORY" in capsys.readouterr().out
+    assert cli.command_line(["show", "restore_mongo"]) == 0
+    assert "usually" not in capsys.readouterr().out
+
+
 def test_path_is_the_content(capsys):
     assert cli.command_line(["path"]) == 0
     assert capsys.readouterr().out.strip() == str(NOTES)

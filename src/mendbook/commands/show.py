@@ -40,6 +40,7 @@ def _facts(procedure: Procedure) -> dict[str, Any]:
         "summary": procedure.summary,
         "runbooks": procedure.runbooks,
         "repeats": procedure.repeats,
+        "on_calendar": procedure.header.get("on_calendar"),
         "roles": [role for role, _ in procedure.roles],
         "variables": {option.name: option.spec for option in procedure.options.values()},
         "examples": _examples(procedure),
@@ -56,6 +57,8 @@ def _lines(procedure: Procedure) -> Iterator[str]:
     yield ""
     yield f"  risk      {procedure.risk}: {_RISKS[procedure.risk]}"
     yield f"  runbooks  {', '.join(procedure.runbooks) or 'none'}"
+    if calendar := procedure.header.get("on_calendar"):
+        yield f"  usually   at {calendar}: mendbook schedule {procedure.name} -i INVENTORY"
     again = "may change the target again" if procedure.repeats else "changes nothing when there is nothing left to do"
     if procedure.risk != "reads":
         yield f"  again     a second run {again}"
