@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pymongo
 import pytest
-from ansible.module_utils.mendbook import mongo_restore
+from ansible.module_utils.mendbook import mongo_restore, mongo_restore_replace
 
 import restore_lab
 from mendbook.sandbox import Sandbox
@@ -135,16 +135,16 @@ def expired(count: int) -> list[dict[str, Any]]:
     return [{"_id": n, "at": datetime(2020, 1, 1)} for n in range(count)]
 
 
-def after(monkeypatch: pytest.MonkeyPatch, name: str, then: Callable[[], None]) -> None:
+def after(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, then: Callable[[], None]) -> None:
     """Do something once a step of the restore is over."""
-    original = getattr(mongo_restore, name)
+    original = getattr(owner, name)
 
     def step(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         then()
         return result
 
-    monkeypatch.setattr(mongo_restore, name, step)
+    monkeypatch.setattr(owner, name, step)
 
 
 TTL_INDEX = {"v": 2, "key": {"at": 1}, "name": "at_ttl", "expireAfterSeconds": 0}
@@ -160,7 +160,7 @@ def test_documents_that_have_expired_are_all_there_at_the_swap(ttl_lab, tmp_path
         (side,) = [name for name in lab.leftovers() if name.endswith("_sessions")]
         counts.append(lab.database[side].count_documents({}))
 
-    after(monkeypatch, "load", look)
+    after(monkeypatch, mongo_restore_replace, "load", look)
     result = lab.restore(path=str(path))
     assert result["state"] == "done", result.get("msg")
     assert counts == [40]
