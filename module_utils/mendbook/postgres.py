@@ -23,6 +23,7 @@ MINIMUM_VERSION = 14
 _NAME_BYTES = 63
 # a server that stopped answering is told from one that works by this much more than its own limit
 _ANSWER_SECONDS = 2
+_SLOT_SECONDS = 1.0
 _IN_TRANSACTION, _IN_ERROR = psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR
 
 
@@ -32,9 +33,7 @@ def connect(params, run=None):
 
     Errors of the driver inside the block leave it as `MendError` with the next step in words.
     """
-    options = _options(params, run)
-    with translated(params, "connecting"):
-        connection = _Connection.connect(**options)
+    connection = _open(_options(params, run), params)
     connection.answer_seconds = params["operation_timeout_seconds"] + _ANSWER_SECONDS
     with closing(connection):
         with translated(params):
@@ -56,8 +55,7 @@ class Server:
         self._settings = (
             f"search_path = pg_catalog; set {{}}statement_timeout = '{params['operation_timeout_seconds']}s'"
         )
-        with self.look():
-            self.pid = connection.execute("select pg_backend_pid() as pid").fetchone()["pid"]
+        self.pid = connection.execute("select pg_catalog.pg_backend_pid() as pid").fetchone()["pid"]
         if not self.pooled:
             connection.execute("set " + self._settings.format(""))
 
@@ -99,6 +97,19 @@ class Server:
                 self.connection.execute("rollback")
             raise
         self.connection.execute("commit")
+
+
+def _open(options, params):
+    """Return the connection; where all are taken it waits a moment: the run before may just be leaving its own."""
+    deadline = time.monotonic() + _SLOT_SECONDS
+    while True:
+        try:
+            with translated(params, "connecting"):
+                return _Connection.connect(**options)
+        except MendError as error:
+            if error.rule != "postgres_slots" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def application_name(run):

@@ -98,13 +98,13 @@ class Activity:
 def look(server, statements=False):
     """Return the `Activity` of a `Server` now; with ``statements`` each session has its last one, redacted."""
     with server.look():
-        execute = server.connection.execute
-        facts = execute(_SERVER).fetchone()
-        standbys = execute(_STANDBYS).fetchall()
-        databases = [row["name"] for row in execute(_DATABASES).fetchall()]
-        sessions = execute(_SESSIONS).fetchall()
+        # in one round trip
+        with server.connection.pipeline():
+            asked = [server.connection.execute(query) for query in (_SERVER, _STANDBYS, _DATABASES, _SESSIONS)]
+        (facts,), standbys, databases, sessions = (answer.fetchall() for answer in asked)
     facts.update(server.reached())
-    return Activity(facts, standbys, databases, [_session(row, server.pid, statements) for row in sessions])
+    names = [row["name"] for row in databases]
+    return Activity(facts, standbys, names, [_session(row, server.pid, statements) for row in sessions])
 
 
 def _session(row, own_pid, statements):

@@ -29,7 +29,7 @@ GONE_SECONDS = 5.0
 # The status of all sessions is cached for the whole transaction unless the cache is cleared, and a session that was
 # idle when the statement began may be at work when its turn comes. So for each, one after the other (OFFSET 0 keeps the
 # planner from pulling the steps apart): clear, look whether it is in just the state that was planned for, end it.
-# With one statement over pg_stat_activity 40 to 80 of 1,000 were hit in the middle of a query, so 1 or 2 are. A look
+# With one statement over pg_stat_activity 40 to 80 of 1,000 were hit in the middle of a query, so about 1 is. A look
 # copies the status of every session: where there are hundreds, one look serves for a few (``step``).
 _END = """
 select planned.pid, seen.state,

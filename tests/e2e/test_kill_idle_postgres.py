@@ -121,10 +121,9 @@ def test_the_playbook_ends_what_is_idle_and_nothing_else(pg, playbook, at_work):
 def test_the_seconds_count_from_when_a_session_fell_idle_and_not_from_its_query(pg):
     session = pg.open()
     session.execute("select pg_sleep(3.2)")
+    assert pg.plan(idle_seconds=3)["plan"]["changes"] == []
     # the trap of the runbooks: the query began long ago, and its client has had the answer for a moment only
     assert pg.admin.execute(RUNBOOK, [pg.name, 3]).fetchall() == [(session.pid,)]
-    assert pg.plan(idle_seconds=3)["plan"]["changes"] == []
-    assert pg.terminate(idle_seconds=3)["state"] == "nothing to do"
     assert not session.is_ended()
     pg.terminate()
     assert session.is_ended()

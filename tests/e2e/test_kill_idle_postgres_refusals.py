@@ -117,8 +117,8 @@ def test_superusers_end_by_a_superusers_hand_only(pg):
 
 @pytest.fixture
 def crowded(postgres_box):
-    """A server with eight connections: three for superusers, one for members, four for anybody."""
-    service = Service(name="crowded", max_connections=8, settings={"reserved_connections": "1"})
+    """A server with nine connections: three for superusers, two for members, four for anybody."""
+    service = Service(name="crowded", max_connections=9, settings={"reserved_connections": "2"})
     yield postgres_box.add(service)
     postgres_box.remove("crowded")
 
@@ -126,7 +126,7 @@ def crowded(postgres_box):
 def test_full_slots_leave_the_reserved_ones_to_work_with(crowded, pg):
     with contextlib.closing(type(pg)(crowded.uri)) as shop:
         ops = shop.make_role("ops", "in role pg_monitor, pg_signal_backend, pg_use_reserved_connections")
-        # the witness has one of the eight
+        # the witness has one of the four
         idle = [shop.open() for _ in range(3)]
         with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
             shop.open()
@@ -135,16 +135,16 @@ def test_full_slots_leave_the_reserved_ones_to_work_with(crowded, pg):
         assert refused(result) == (None, "postgres_slots") and "pg_use_reserved_connections" in result["msg"]
         facts = pg.info(uri=shop.uri_of(ops), max_used_share=0.9)
         assert facts["connections"] == {
-            "max": 8, "used": 5, "reserved_for_superusers": 3, "reserved_for_members": 1, "free": 0, "free_reserved": 3,
+            "max": 9, "used": 5, "reserved_for_superusers": 3, "reserved_for_members": 2, "free": 0, "free_reserved": 4,
         }  # fmt: skip
         assert facts["verdict"] == "exceeded" and facts["culprit"]["application"] == "shop-api"
         assert len(pg.terminate(uri=shop.uri_of(ops), database=shop.name)["done"]) == 3
         assert not any(shop.alive(*idle))
-        # all eight are taken: nobody can help by connecting
-        taken = [shop.open(user="postgres", password=crowded.password) for _ in range(7)]
+        # all nine are taken: nobody can help by connecting
+        taken = [shop.open(user="postgres", password=crowded.password) for _ in range(8)]
         result = pg.plan(uri=crowded.uri, database=shop.name)
         assert refused(result) == (None, "postgres_slots")
-        assert shop.alive(*taken) == [True] * 7
+        assert shop.alive(*taken) == [True] * 8
 
 
 def test_a_pooler_in_between_is_refused_and_named(pg, postgres):
