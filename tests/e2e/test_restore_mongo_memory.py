@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,45 +12,14 @@ import pytest
 from isal import igzip
 
 import dump_writer
+from module_memory import measured
 from restore_lab import receipt_for
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
+
 MIB = 1 << 20
 LIMIT_BYTES = 256 * MIB
-# The module as ansible runs it, in a process of its own; what that process had of its parent before is not its own.
-CHILD = """
-import atexit, json, sys
-import ansible.module_utils
-ansible.module_utils.__path__.append(sys.argv[1] + "/module_utils")
-sys.path.insert(0, sys.argv[1] + "/library")
-import mend_mongo_restore
-from ansible.module_utils.testing import patch_module_args
-
-def tell():
-    with open("/proc/self/status") as file:
-        peak = next(line for line in file if line.startswith("VmHWM"))
-    print(peak.split()[1], file=sys.stderr)
-
-atexit.register(tell)
-with patch_module_args(json.load(sys.stdin)):
-    mend_mongo_restore.main()
-"""
-
-
-def module(**arguments: Any) -> tuple[dict[str, Any], int]:
-    """The result of one run of the module, and the peak of its memory in bytes."""
-    ended = subprocess.run(
-        [sys.executable, "-c", CHILD, str(ROOT)],
-        input=json.dumps(arguments),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return json.loads(ended.stdout), int(ended.stderr.split()[-1]) * 1024
 
 
 def half_noise(number: int, size: int, chance: random.Random) -> Iterator[bytes]:
@@ -109,8 +75,8 @@ def test_a_restore_from_s3_stays_below_256_mib(sandbox: Any, s3_client: Any, dat
         "s3_access_key": facts["s3"]["access_key"],
         "s3_secret_key": facts["s3"]["secret_key"],
     }
-    planned, _peak = module(_ansible_check_mode=True, **options)
-    result, peak = module(receipt=receipt_for(planned, "memory"), **options)
+    planned, _peak = measured("mend_mongo_restore", _ansible_check_mode=True, **options)
+    result, peak = measured("mend_mongo_restore", receipt=receipt_for(planned, "memory"), **options)
     s3_client.delete_object(Bucket=facts["s3"]["bucket"], Key=options["key"])
     assert result["state"] == "done" and result["figures"]["document_bytes"] == size
     assert peak < LIMIT_BYTES, f"{peak / MIB:.0f} MiB for a dump of {size / MIB:.0f} MiB"
