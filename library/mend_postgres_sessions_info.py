@@ -90,7 +90,8 @@ verdict:
   type: str
 culprit:
   description:
-    - The application (with its number of sessions) to blame for the first threshold that is exceeded. Empty when none is.
+    - The application (with its number of sessions) to blame for the first threshold that is exceeded. Empty when none
+      is.
   returned: success
   type: dict
 verdicts:

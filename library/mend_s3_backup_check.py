@@ -8,7 +8,8 @@ short_description: Tell whether the backups in an S3 bucket are new enough, whol
 description:
   - Looks at the backups under a prefix and gives a verdict on each row of them, which is keys that differ only in their
     date. A verdict is V(ok), V(warning) or V(failed), with the value, the limit and a sentence.
-  - Fails with reason C(verify) when a verdict is V(failed). All facts are then under C(mend.details). Warnings do not fail.
+  - Fails with reason C(verify) when a verdict is V(failed). All facts are then under C(mend.details). Warnings do not
+    fail.
   - Every age is by the store's clock.
   - It only reads. The credentials need C(s3:ListBucket) and C(s3:GetObject); with C(s3:ListBucketMultipartUploads) it
     sees uploads, too, that nobody ended.
@@ -39,7 +40,8 @@ options:
     type: int
     default: 7200
   interval_seconds:
-    description: How often backups are made. One that finished half as long again after the one before counts as missed runs.
+    description: How often backups are made. One that finished half as long again after the one before counts as
+      missed runs.
     type: int
     default: 86400
   gap_window_seconds:
@@ -122,7 +124,8 @@ status:
   type: str
 checks:
   description:
-    - The verdicts. Each has name (V(age), V(size), V(gaps), V(unfinished), V(drill) for each row; V(clock) and V(uploads)
+    - The verdicts. Each has name (V(age), V(size), V(gaps), V(unfinished), V(drill) for each row; V(clock) and
+      V(uploads)
       for all), series, status, value, limit and words.
   returned: success
   type: list

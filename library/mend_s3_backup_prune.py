@@ -6,7 +6,8 @@ DOCUMENTATION = r"""
 module: mend_s3_backup_prune
 short_description: Remove old backups from an S3 bucket, and never one that is still needed
 description:
-  - Removes backups that are older than O(max_age_seconds), as long as O(keep_complete) newer complete ones stay. Keys that
+  - Removes backups that are older than O(max_age_seconds), as long as O(keep_complete) newer complete ones stay. Keys
+    that
     differ only in their date are one row, and each row keeps its own.
   - Never removes the newest complete backup, the last one that a drill has verified, one that a run reads now, one that
     C(latest) names, one that S3 keeps by object lock, or an unfinished one that is younger than a day.
@@ -27,7 +28,8 @@ options:
     required: true
   prefix:
     description:
-      - Only keys that begin with this text. Give the prefix that the backups are made with, which is what the lock is for.
+      - Only keys that begin with this text. Give the prefix that the backups are made with, which is what the lock is
+        for.
       - It may be empty only when O(pattern) says which backups are meant.
     type: str
     required: true
@@ -50,7 +52,8 @@ options:
     default: 86400
   versions:
     description:
-      - In a bucket that keeps versions, delete them for good, older and deleted ones, too, by the same rules. Without it
+      - In a bucket that keeps versions, delete them for good, older and deleted ones, too, by the same rules. Without
+        it
         such a bucket only gets delete markers, and nothing is freed.
     type: bool
     default: false
@@ -92,7 +95,8 @@ plan:
   returned: when the bucket could be read
   type: dict
 state:
-  description: The result in a word, such as C(done), C(nothing to do), C(planned), C(refused), C(partial) or C(UNKNOWN).
+  description: The result in a word, such as C(done), C(nothing to do), C(planned), C(refused), C(partial) or
+    C(UNKNOWN).
   returned: always
   type: str
 done:
