@@ -169,9 +169,17 @@ def _states(sessions):
 
 @contextmanager
 def _no_signal():
-    """Hold signals back for the moment in which it is open who was ended."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Hold signals back for the moment in which it is open who was ended; the first one counts when that is told.
+
+    By handlers and not by a mask, which holds for one thread only: Python runs a handler whichever thread got the
+    signal.
+    """
+    came = []
+    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from mendbook import cli
-from mendbook.schedule import systemctl
+from mendbook.schedule import systemctl, systemd
 
 NOTES = Path(__file__).resolve().parents[1] / "e2e" / "content"
 WRITE = ("write_note", "-i", "a,", "--on-calendar", "daily", "--confirm", "note:a.txt")
@@ -21,6 +22,8 @@ def scheduler(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     # a checkout in /tmp would be refused: a unit does not find it there
     monkeypatch.setattr(sys, "executable", "/opt/mendbook/bin/python")
+    elsewhere = re.compile(f"(?!{re.escape(str(NOTES))}){systemd._UNSEEN.pattern}", re.DOTALL)
+    monkeypatch.setattr(systemd, "_UNSEEN", elsewhere)
     monkeypatch.setattr(systemctl, "_BOOTED", tmp_path / "no systemd here")
 
     def run(*words):
