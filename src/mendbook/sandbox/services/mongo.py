@@ -102,6 +102,9 @@ class Service(BaseService):
             try:
                 self._make_set_and_user(deadline)
                 self._mark_as_scratch()
+                self._wait_writable(deadline)
+                if self.members > 1:
+                    self._make_equal()
             except PyMongoError as error:
                 self.processes[0].require_alive()
                 raise SandboxError(f"{self.program} started but could not be set up: {error}") from error
@@ -130,6 +133,15 @@ class Service(BaseService):
             # the other members of a set may not have joined it yet
             place = client["mendbook_scratch"].get_collection("scratch", write_concern=WriteConcern(1))
             place.insert_one({**marker, "at": datetime.now(UTC)})
+
+    def _make_equal(self) -> None:
+        """Give all members the same priority: the first one was to begin, and is not to take over after an election."""
+        with self._client(self.ports[0], login=True) as client:
+            configuration = client.admin.command("replSetGetConfig")["config"]
+            configuration["version"] += 1
+            for member in configuration["members"]:
+                member["priority"] = 1
+            client.admin.command("replSetReconfig", configuration)
 
     def _configuration(self) -> dict[str, Any]:
         hosts = [

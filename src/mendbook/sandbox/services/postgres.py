@@ -21,9 +21,10 @@ _USER = "postgres"
 _DATABASE = "postgres"
 _MADE_WITH_CONNECTIONS = 100
 # PostgreSQL refuses to run as root. This uid is nobody's everywhere; the one capability lets it pass through folders
-# that only root may enter, such as the sandbox's own or a virtual environment in root's home.
+# that only root may enter, such as the sandbox's own or a virtual environment in root's home. Without the secure bit it
+# would not hold for access(2), by which PostgreSQL looks for its own programs.
 _AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_override"]
-_AS_NOBODY += ["--ambient-caps=+dac_override", "--pdeathsig=QUIT"]
+_AS_NOBODY += ["--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--pdeathsig=QUIT"]
 # all of its memory is in the folder, and nothing here outlives a crash of the machine
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
