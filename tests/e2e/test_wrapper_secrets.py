@@ -159,7 +159,7 @@ def test_failure_leaves_no_trace_of_the_secret_although_the_module_says_it(notes
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_no_trace_of_the_secret(notes, canary, given, number):
-    process = notes.start(*arguments("-e", "note_write_seconds=4"), **given)
+    process = notes.start(*arguments("-e", "note_write_seconds=60"), **given)
 
     def kill():
         until(lambda: [path for path in notes.tmp.glob("*/progress/a-1.jsonl") if b'"write"' in path.read_bytes()])
