@@ -6,11 +6,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from . import postgres_options
-from .errors import VerifyFailed
 from .postgres import connect
 from .postgres_activity import IN_TRANSACTION, look, slots, target
 from .postgres_lock import holder
-from .postgres_verdicts import application_of, culprit, is_idle, overall, summary, verdicts
+from .postgres_verdicts import application_of, is_idle, summary, verdicts
+from .verdicts import culprit, overall, require
 
 # as many lines as a person reads, and as many groups as ansible copes with
 MAX_GROUPS = 100
@@ -36,14 +36,8 @@ class SessionsInfo:
         found = verdicts(activity, self.params)
         facts = {"summary": summary(activity, found), **facts_of(activity, found, self.params)}
         facts["lock"] = holder(server) or {}
-        exceeded = [one for one in found if one["verdict"] == "exceeded"]
-        if exceeded and self.params["fail"]:
-            raise VerifyFailed(
-                f"{len(exceeded)} of {len(found)} thresholds are exceeded: "
-                + "; ".join(f"{one['check']}: {one['says']}" for one in exceeded),
-                rule="thresholds",
-                details={name: facts[name] for name in ("summary", "verdicts", "culprit", "connections")},
-            )
+        if self.params["fail"]:
+            require(found, {name: facts[name] for name in ("summary", "verdicts", "culprit", "connections")})
         return facts
 
 

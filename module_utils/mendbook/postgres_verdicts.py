@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .plan_text import clean, seconds_text
 from .postgres_activity import IDLE, IN_TRANSACTION, slots
+from .verdicts import line, verdict
 
 UNNAMED = "(no name)"
 
@@ -20,7 +21,7 @@ def is_idle(session, seconds):
 
 
 def verdicts(activity, params):
-    """Return ``[{check, verdict, value, limit, says, culprit}]``; the verdict is ok, exceeded or unknown.
+    """Return the verdicts (verdicts.py) on one look at the sessions.
 
     ``params`` has the thresholds of postgres_options.LIMITS and ``idle_seconds``; a culprit is {application, sessions,
     share}, and pid where one session is meant.
@@ -40,19 +41,8 @@ def verdicts(activity, params):
     if activity.server["standby"]:
         lag = activity.server["lag_seconds"]
         says = "nothing was replayed yet" if lag is None else f"the standby is {age_text(lag)} behind"
-        found.append(_verdict("max_lag_seconds", lag, params["max_lag_seconds"], says, None))
+        found.append(verdict("max_lag_seconds", lag, params["max_lag_seconds"], says))
     return found
-
-
-def culprit(found):
-    """Return the culprit of the first verdict that is exceeded and has one, else nothing ({})."""
-    return next((one["culprit"] for one in found if one["culprit"]), {})
-
-
-def overall(found):
-    """Return ok, exceeded or unknown for all of them together."""
-    said = {one["verdict"] for one in found}
-    return next((word for word in ("exceeded", "unknown") if word in said), "ok")
 
 
 def summary(activity, found):
@@ -67,17 +57,14 @@ def summary(activity, found):
     most = [f"{one['application']} {one['sessions']}" for one in holders(activity.clients, taken["used"])[:5]]
     lines.append(f"most connections: {', '.join(most)}")
     for one in found:
-        line = f"{one['verdict']}: {one['check']}: {one['says']} (limit {one['limit']:g})"
-        if one["culprit"]:
-            line += f"; culprit: {one['culprit']['application']}"
-        lines.append(line)
+        lines.append(line(one, one["culprit"].get("application")))
     if activity.missing:
         lines.append(f"{facts['user']} lacks {activity.missing}: what other users' sessions do is not seen")
     if facts["pooled"]:
         lines.append("a pooler answers at this address: its own sessions are seen; name the server itself")
     if not facts["track_activities"]:
         lines.append("track_activities is off: states and queries are not known")
-    return [clean(line, 400) for line in lines]
+    return [clean(text, 400) for text in lines]
 
 
 def holders(sessions, total):
@@ -96,27 +83,27 @@ def _used(activity, params):
     share = taken["used"] / room
     says = f"{taken['used']} of the {room} connections for anybody are used ({share:.0%})"
     others = [session for session in activity.clients if not session["own"]]
-    return _verdict("max_used_share", share, params["max_used_share"], says, _first(others, taken["used"]))
+    return verdict("max_used_share", share, params["max_used_share"], says, _first(others, taken["used"]))
 
 
 def _idle(activity, params):
     idle = [session for session in activity.clients if is_idle(session, params["idle_seconds"])]
     share = None if _unseen(activity) else len(idle) / activity.server["max_connections"]
     says = f"{len(idle)} connections are idle for {age_text(params['idle_seconds'])} or longer"
-    return _verdict("max_idle_share", share, params["max_idle_share"], says, _first(idle, len(idle)))
+    return verdict("max_idle_share", share, params["max_idle_share"], says, _first(idle, len(idle)))
 
 
 def _oldest(activity, check, sessions, age, words, limit):
     known = [session for session in sessions if session[age] is not None]
     if not known:
-        return _verdict(check, None if _unseen(activity) else 0, limit, "there is none", None)
+        return verdict(check, None if _unseen(activity) else 0, limit, "there is none")
     oldest = max(known, key=lambda session: session[age])
     guilty, says = oldest, words.format(age_text(oldest[age]))
     if check == "max_blocked_seconds":
         guilty = _root(oldest, activity)
         says += f" that pid {guilty['pid']} holds"
     culprit = {**_first([guilty], 1), "pid": guilty["pid"]}
-    return _verdict(check, oldest[age], limit, f"{says} ({application_of(oldest)}, pid {oldest['pid']})", culprit)
+    return verdict(check, oldest[age], limit, f"{says} ({application_of(oldest)}, pid {oldest['pid']})", culprit)
 
 
 def _root(session, activity):
@@ -139,13 +126,6 @@ def _unseen(activity):
 
 def _first(sessions, total):
     return next(iter(holders(sessions, total)), None)
-
-
-def _verdict(check, value, limit, says, culprit):
-    verdict = "unknown" if value is None else "exceeded" if value > limit else "ok"
-    value = None if value is None else round(value, 3)
-    culprit = (culprit or {}) if verdict == "exceeded" else {}
-    return {"check": check, "verdict": verdict, "value": value, "limit": limit, "says": says, "culprit": culprit}
 
 
 def age_text(number):

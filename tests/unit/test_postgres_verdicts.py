@@ -2,7 +2,8 @@
 
 import pytest
 from ansible.module_utils.mendbook.postgres_sessions import blocking_tree, facts_of
-from ansible.module_utils.mendbook.postgres_verdicts import culprit, overall, summary, verdicts
+from ansible.module_utils.mendbook.postgres_verdicts import summary, verdicts
+from ansible.module_utils.mendbook.verdicts import culprit, overall
 from postgres_sessions_lab import activity, options, session
 
 ACTIVE = {"state": "active", "query_seconds": 120.0, "transaction_seconds": 120.0}
