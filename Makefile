@@ -19,7 +19,7 @@ drill: sandbox-environment  ## back up a shop's MongoDB to S3, wreck it, restore
 	@$(BIN)/mendbook drill restore_mongo
 
 test: dev-environment  ## run every test, on ansible-core 2.19 and 2.21
-	@eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests $(ARGS)
+	@tools/environments.sh collections; eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests $(ARGS)
 
 check: check-format check-code check-types check-ansible check-modules check-contract  ## all that needs no server (-k: go on after a failure)
 

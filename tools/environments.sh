@@ -6,6 +6,8 @@
 #   tools/environments.sh other-core  a second environment with the supported ansible-core that .venv does not have;
 #                                     prints the export line that tells the tests where it is, or nothing when no
 #                                     installed Python can run it (the tests then say so)
+#   tools/environments.sh collections .venv-collections: the collections of the `ansible` bundle without its programs,
+#                                     for the tests that work in containers (with ANSIBLE_COLLECTIONS_PATH)
 #
 # Words for people go to stderr. MENDBOOK_PYTHON names the interpreter to use. Debian packages are installed only
 # by root and with MENDBOOK_INSTALL_PACKAGES=yes (as .ci/run does); otherwise what is missing is named.
@@ -134,6 +136,19 @@ other_core() {
     echo "export MENDBOOK_TEST_CORE${other/./}='$root/$folder/bin'"
 }
 
+collections() {
+    local folder=.venv-collections wanted bundle
+    # the version that the extra of the same name allows
+    bundle=$(sed -n 's/^collections = \["\(ansible[^"]*\)".*/\1/p' pyproject.toml)
+    wanted=$(key collections)
+    if [ "$(cat "$folder/.mendbook" 2>/dev/null)" = "$wanted" ]; then return; fi
+    say "making $folder with the collections of $bundle"
+    rm -rf "$folder"
+    # some 26,000 files, of which few are ever imported: not compiled, and linked to the copies that uv keeps
+    "$uv" pip install --quiet --no-deps --python .venv/bin/python --target "$folder" "$bundle" >&2
+    echo "$wanted" >"$folder/.mendbook"
+}
+
 uv=$(find_uv) || uv=''
 case ${1:-} in
 sandbox | dev)
@@ -141,5 +156,6 @@ sandbox | dev)
     server_libraries
     ;;
 other-core) other_core ;;
-*) die "usage: tools/environments.sh sandbox|dev|other-core" ;;
+collections) collections ;;
+*) die "usage: tools/environments.sh sandbox|dev|other-core|collections" ;;
 esac

@@ -90,4 +90,4 @@ def test_a_folder_that_is_no_environment_is_left_alone(checkout):
 def test_an_unknown_word_gets_the_usage(checkout, word):
     done = environments(checkout, word)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "usage: tools/environments.sh sandbox|dev|other-core" in done.stderr
+    assert "usage: tools/environments.sh sandbox|dev|other-core|collections" in done.stderr
