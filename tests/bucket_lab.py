@@ -22,6 +22,7 @@ RUN = "20260101T000000Z-0a1b2c"
 DAY = 86400
 # the seven that stay by number, whatever else there is
 YOUNG = (0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1)
+CONNECTION = ("endpoint_url", "region", "path_style", "access_key", "secret_key")
 # after everything that a test has put, and no more than a manifest may be ahead of the store's clock
 LATER = -0.002
 
@@ -48,6 +49,12 @@ class BucketLab:
             "bucket": bucket,
             "prefix": prefix,
         }
+
+    def variables(self, role: str, **options: Any) -> dict[str, Any]:
+        """A role's variables that lead here, by those of the inventory, and its other ``options``."""
+        given = {f"s3_{name}": f"{{{{ s3_{name} }}}}" for name in CONNECTION}
+        given |= {"bucket": self.bucket, "prefix": self.prefix} | options
+        return {f"{role}_{name}": value for name, value in given.items()}
 
     # -- what lies in the bucket
 

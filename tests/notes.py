@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from local_inventory import LOCAL
 from mendbook import processes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,8 +38,7 @@ class Notes:
             (self.folder / name).mkdir()
         for name, variables in self.hosts.items():
             variables.setdefault("note_path", str(self.note(name)))
-        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-        self.inventory.write_text(yaml.safe_dump({"notes": {"hosts": self.hosts, "vars": local}}))
+        self.inventory.write_text(yaml.safe_dump({"notes": {"hosts": self.hosts, "vars": LOCAL}}))
 
     @property
     def inventory(self) -> Path:

@@ -20,6 +20,7 @@ from botocore.config import Config
 
 import mendbook.sandbox
 import restore_lab
+from local_inventory import local_inventory
 from mendbook.sandbox import Sandbox
 from restore_lab import RESTORED, Lab, archive_of
 
@@ -126,21 +127,19 @@ def sandbox_secrets(sandbox: Sandbox) -> dict[str, str]:
 def inventory(sandbox: Sandbox, tmp_path: Path) -> Path:
     """One host `estore` in the groups mongo and s3, without secrets in the file."""
     facts = sandbox.status()["s3"]
-    variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "mongo_uri": "env:SANDBOX_MONGO_URI",
-        "s3_endpoint_url": facts["endpoint_url"],
-        "s3_region": facts["region"],
-        "s3_path_style": True,
-        "s3_access_key": "env:SANDBOX_S3_ACCESS_KEY",
-        "s3_secret_key": "env:SANDBOX_S3_SECRET_KEY",
-        "s3_bucket": facts["bucket"],
-    }
-    path = tmp_path / "inventory.yml"
-    hosts: dict[str, Any] = {"hosts": {"estore": None}}
-    path.write_text(yaml.safe_dump({"all": {"children": {"mongo": hosts, "s3": hosts}, "vars": variables}}))
-    return path
+    return local_inventory(
+        tmp_path / "inventory.yml",
+        "estore",
+        "mongo",
+        "s3",
+        mongo_uri="env:SANDBOX_MONGO_URI",
+        s3_endpoint_url=facts["endpoint_url"],
+        s3_region=facts["region"],
+        s3_path_style=True,
+        s3_access_key="env:SANDBOX_S3_ACCESS_KEY",
+        s3_secret_key="env:SANDBOX_S3_SECRET_KEY",
+        s3_bucket=facts["bucket"],
+    )
 
 
 @pytest.fixture

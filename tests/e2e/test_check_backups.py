@@ -12,11 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import bucket_lab
 import mendbook
-from bucket_lab import BucketLab, ago, lab_of, store_time
+from bucket_lab import CONNECTION, BucketLab, ago, lab_of, store_time
 
 pytestmark = pytest.mark.e2e
-
-CONNECTION = ("endpoint_url", "region", "path_style", "access_key", "secret_key")
 
 
 @pytest.fixture
@@ -29,10 +27,7 @@ def check(playbook, lab):
     """Run the playbook; the Played, and the facts of the module, also when it failed."""
 
     def run(*arguments, **options):
-        variables = {f"s3_backup_check_s3_{name}": f"{{{{ s3_{name} }}}}" for name in CONNECTION}
-        variables |= {"s3_backup_check_bucket": lab.bucket, "s3_backup_check_prefix": lab.prefix}
-        variables |= {f"s3_backup_check_{name}": value for name, value in options.items()}
-        played = playbook("check_backups", *arguments, variables=variables)
+        played = playbook("check_backups", *arguments, variables=lab.variables("s3_backup_check", **options))
         (result,) = played.of("mend_s3_backup_check")
         return played, {**result, **result.get("mend", {}).get("details", {})}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from gate_lab import Gate, trial
 
+from local_inventory import LOCAL
+
 pytestmark = pytest.mark.e2e
 
 
@@ -66,14 +68,13 @@ def test_what_is_against_the_rules_is_refused_in_words_and_changes_nothing(gate)
 
 
 def test_what_is_allowed_goes_through(gate):
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     tasks = [
         trial("text false", gate.of(), names=["1"], task_vars={"mend_hold": "false"}),
         trial("templated no", gate.of(), names=["2"], task_vars={"case": 3, "mend_hold": "{{ case > 5 }}"}),
         trial("confirmed", gate.of(), names=["3"], risk="destroys", confirm=str(gate.of())),
         trial("at the cap", gate.of(), names=["4"], cap=1),
         trial("tolerated", gate.of(), names=["5"], drift="within tolerance"),
-        trial("elsewhere", gate.of(), names=["0"], task_delegate_to="not.in.the.inventory", task_vars=local),
+        trial("elsewhere", gate.of(), names=["0"], task_delegate_to="not.in.the.inventory", task_vars=LOCAL),
         trial("done by others", gate.of(), names=["6"], drift="gone"),
     ]
     seen = gate.play(tasks, "-e", "mend_hold=no")

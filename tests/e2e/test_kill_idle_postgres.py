@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import yaml
 from ansible.module_utils.mendbook import postgres_terminate
 
+from local_inventory import local_inventory
 from mendbook.sandbox.services.postgres import Service
 
 pytestmark = pytest.mark.e2e
@@ -25,14 +25,7 @@ select pid from pg_stat_activity where datname = %s and state = 'idle' and query
 @pytest.fixture
 def inventory(tmp_path) -> Path:
     """One host in the group postgres, in the place of those with MongoDB and S3."""
-    variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "postgres_uri": "env:SANDBOX_POSTGRES_URI",
-    }
-    path = tmp_path / "inventory.yml"
-    path.write_text(yaml.safe_dump({"postgres": {"hosts": {"shop": None}, "vars": variables}}))
-    return path
+    return local_inventory(tmp_path / "inventory.yml", "shop", "postgres", postgres_uri="env:SANDBOX_POSTGRES_URI")
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from bucket_lab import LATER, BucketLab, lab_of, notes, removed, rule, store_tim
 
 pytestmark = pytest.mark.e2e
 
-CONNECTION = ("endpoint_url", "region", "path_style", "access_key", "secret_key")
-
 
 @pytest.fixture
 def lab(sandbox, s3_client, request) -> BucketLab:
@@ -23,10 +21,7 @@ def prune(playbook, lab):
     """Run the playbook; the Played, and the result of the module."""
 
     def run(*arguments, **options):
-        variables = {f"s3_backup_prune_s3_{name}": f"{{{{ s3_{name} }}}}" for name in CONNECTION}
-        variables |= {"s3_backup_prune_bucket": lab.bucket, "s3_backup_prune_prefix": lab.prefix}
-        variables |= {f"s3_backup_prune_{name}": value for name, value in options.items()}
-        played = playbook("prune_backups", *arguments, variables=variables)
+        played = playbook("prune_backups", *arguments, variables=lab.variables("s3_backup_prune", **options))
         (result,) = played.of("mend_s3_backup_prune")
         return played, result
 

@@ -8,6 +8,7 @@ import json
 import pytest
 import yaml
 
+from local_inventory import LOCAL
 from notes import until
 from timer_machine import CRON, SRV, machine, needed
 
@@ -36,9 +37,8 @@ def box(tmp_path_factory):
     (folder / "logger").chmod(0o755)
     (folder / "environment").write_text("NOTE_PASSWORD='geheim % $HOME'\n")
     (folder / "environment").chmod(0o600)
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     hosts = {name: {"note_path": str(SRV / "state" / f"{name}.txt")} for name in SCHEDULES}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"notes": {"hosts": hosts, "vars": local}}))
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"notes": {"hosts": hosts, "vars": LOCAL}}))
     with machine(folder, CRON) as made:
         for name, words in SCHEDULES.items():
             written = made.mendbook(

@@ -8,6 +8,7 @@ import json
 import pytest
 import yaml
 
+from local_inventory import LOCAL
 from notes import ROOT, until
 from timer_machine import PROGRAMS, SRV, SYSTEMD, machine, needed
 
@@ -32,8 +33,7 @@ def box(tmp_path_factory):
     """One machine with a running systemd for the tests of this file."""
     needed("systemd", "systemctl", "unshare", "nsenter")
     folder = tmp_path_factory.mktemp("srv")
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    hosts = {"notes": {"hosts": {"a": {"note_path": str(SRV / "state" / "a.txt")}}, "vars": local}}
+    hosts = {"notes": {"hosts": {"a": {"note_path": str(SRV / "state" / "a.txt")}}, "vars": LOCAL}}
     (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
     (folder / "password").write_text("geheim\n")
     (folder / "password").chmod(0o600)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from local_inventory import local_inventory
 from restore_child import content, fill
 from restore_lab import Lab
 
@@ -26,14 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def play(lab: Lab, backups: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start bare ansible-playbook on restore_mongo with a backup that takes seconds."""
-    inventory = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "mongo_uri": "env:LAB_MONGO_URI",
-    }
-    (tmp_path / "inventory.yml").write_text(
-        yaml.safe_dump({"all": {"children": {"mongo": {"hosts": {"estore": None}}}, "vars": inventory}})
-    )
+    local_inventory(tmp_path / "inventory.yml", "estore", "mongo", mongo_uri="env:LAB_MONGO_URI")
     (tmp_path / "progress").mkdir()
 
     def start(**variables: Any) -> subprocess.Popen[str]:
