@@ -83,13 +83,13 @@ def test_another_death_stays_what_it_was():
 
 
 def test_the_services_are_the_files_in_the_folder():
-    assert kinds() == ("mongo", "postgres", "s3")
+    assert kinds() == ("mongo", "postgres", "redis", "s3")
     for kind in kinds():
         assert service_class(kind).kind == kind
 
 
 def test_an_unknown_service_is_named_with_those_there_are():
-    with pytest.raises(SandboxError, match="no service 'mysql' in the sandbox; there are mongo, postgres, s3"):
+    with pytest.raises(SandboxError, match="no service 'mysql' in the sandbox; there are mongo, postgres, redis, s3"):
         service_class("mysql")
 
 
