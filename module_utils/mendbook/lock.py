@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import secrets
 import socket
@@ -12,6 +11,7 @@ import time
 from datetime import timedelta, timezone
 
 from .errors import Locked, Unknown
+from .host import user
 
 # a lease counts as lost this long before the server would give it to somebody else
 _MARGIN_SECONDS = 1.0
@@ -37,7 +37,7 @@ class Lease:
         self._who = {
             "owner": self.owner,
             "run": run,
-            "holder": who or _user(),
+            "holder": who or user(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
@@ -232,13 +232,6 @@ def _timeout(seconds):
     import pymongo
 
     return pymongo.timeout(seconds)
-
-
-def _user():
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a uid without an entry, as in a container
-        return str(os.getuid())
 
 
 def steady_now():

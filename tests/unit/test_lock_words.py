@@ -52,9 +52,3 @@ def test_a_lease_that_was_never_taken_is_not_ours():
 
 def test_two_leases_of_one_run_are_two_owners():
     assert lock.MongoLease(DATABASE, "r1").owner != lock.MongoLease(DATABASE, "r1").owner
-
-
-def test_a_user_without_an_entry_is_told_by_number(monkeypatch):
-    monkeypatch.delenv("SUDO_USER", raising=False)
-    monkeypatch.setattr(lock.getpass, "getuser", lambda: (_ for _ in ()).throw(KeyError("uid")))
-    assert lock._user() == str(lock.os.getuid())

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""One changing run at a host: flock on a file in a folder that only this user may enter, gone with its process."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+import time
+from datetime import datetime, timezone
+from urllib.parse import quote
+
+from . import host
+from .errors import Locked, Refused
+
+# Places that are there for every session of a user, so that cron and a person meet: a folder of one login is not.
+_ROOT_PLACES = ("/run/mendbook", "/dev/shm/mendbook-0")  # noqa: S108
+_PARENTS = ("/run/lock", "/dev/shm", "/tmp")  # noqa: S108
+# overwritten in place: once it is there, it needs no room on a full disk
+_FACTS_BYTES = 512
+# a holder says who it is a moment after it has the lock
+_PATIENCE_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+
+class HostLock:
+    """The lock ``name`` of this host, held while the ``with`` block runs; entering raises `Locked` when it is taken.
+
+    The kernel frees it when the process ends, however that happens. The file stays: whoever removed it would part
+    those who wait at it. Root's runs share a lock, and so do those of each other user.
+    """
+
+    def __init__(self, name, run):
+        self.name = name
+        self.run = run
+        self._file = None
+
+    def __enter__(self):
+        while self._file is None:
+            file = _open(self.name, create=True)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # somebody may have removed it between the two calls: then it is not the one that others would find
+                if os.fstat(file).st_nlink:
+                    self._file, file = file, None
+            except BlockingIOError:
+                raise _locked(self.name, _patient_facts(file)) from None
+            finally:
+                if file is not None:
+                    os.close(file)
+        facts = {"run": self.run, "holder": host.user(), "host": os.uname().nodename, "pid": os.getpid()}
+        _write(self._file, {**facts, "since": _now(), "started": _started("self")})
+        return self
+
+    def __exit__(self, *exc_info):
+        _write(self._file, None)
+        os.close(self._file)
+        self._file = None
+
+
+def holder(name):
+    """Return who holds the lock ``name`` (run, holder, host, pid, since), or None; takes nothing and makes nothing."""
+    file = _open(name, create=False)
+    if file is None:
+        return None
+    try:
+        facts = _facts(file)
+    finally:
+        os.close(file)
+    return {key: value for key, value in facts.items() if key != "started"} if _lives(facts) else None
+
+
+def _places():
+    """The folders of this user's locks, the first one that can be had counts."""
+    if os.geteuid() == 0:
+        return _ROOT_PLACES
+    return tuple(f"{parent}/mendbook-{os.geteuid()}" for parent in _PARENTS)
+
+
+def _open(name, create):
+    """Open the lock's file in the first place that there is; None when there is none and none is to be made."""
+    for place in _places():
+        folder = _folder(place, create)
+        if folder is not None:
+            try:
+                return _file_in(folder, place, quote(name, safe="") + ".lock", create)
+            finally:
+                os.close(folder)
+    if not create:
+        return None
+    raise Refused(
+        "refused: there is no place for the lock, so two runs could meet: {} cannot be made".format(
+            " and ".join(_places())
+        ),
+        rule="lock_place",
+    )
+
+
+def _folder(place, create):
+    """Open a folder of locks after making sure that nobody else can write there; None where there can be none."""
+    try:
+        if create:
+            try:
+                os.mkdir(place, 0o700)
+            except FileExistsError:
+                pass
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        # a read-only container, a system without this folder: there is a next place
+        if error.errno in (errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM):
+            return None
+        raise _refused(place, os.strerror(error.errno)) from error
+    seen = os.fstat(folder)
+    if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
+        os.close(folder)
+        raise _refused(place, f"it belongs to uid {seen.st_uid} with mode {stat.S_IMODE(seen.st_mode):o}")
+    return folder
+
+
+def _file_in(folder, place, name, create):
+    path = f"{place}/{name}"
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
+    try:
+        file = os.open(name, flags, 0o600, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _refused(path, os.strerror(error.errno)) from error
+    seen = os.fstat(file)
+    if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_nlink > 1:
+        os.close(file)
+        raise _refused(path, "it is not a plain file of this user's own")
+    return file
+
+
+def _write(file, facts):
+    """Say who holds the lock, or with None that nobody does; a full disk keeps nobody from holding it."""
+    text = b"" if facts is None else json.dumps(facts).encode("ascii")
+    try:
+        os.pwrite(file, text.ljust(_FACTS_BYTES), 0)
+    except OSError:
+        # what stands there is of somebody else
+        os.ftruncate(file, 0)
+
+
+def _facts(file):
+    """What the holder says of itself; {} when it says nothing, or nothing that can be read."""
+    try:
+        facts = json.loads(os.pread(file, _FACTS_BYTES, 0))
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _patient_facts(file):
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        facts = _facts(file)
+        if _lives(facts) or time.monotonic() > deadline:
+            return facts
+        time.sleep(_POLL_SECONDS)
+
+
+def _lives(facts):
+    """Whether the process that says that it holds the lock is still the one that took it."""
+    return facts.get("started") is not None and facts["started"] == _started(facts.get("pid"))
+
+
+def _started(pid):
+    """When a process started, in the kernel's ticks; None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            # the second field, in parentheses, is a name that may hold anything
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _locked(name, facts):
+    facts = {key: facts.get(key) for key in ("run", "holder", "host", "pid", "since")}
+    who = "run {run} of {holder} on {host} (pid {pid}) since {since}".format(**facts)
+    if facts["run"] is None:
+        who = f"a run that had no room to say who it is (fuser {_places()[0]}/{quote(name, safe='')}.lock shows it)"
+    return Locked(
+        f"{name} of this host is locked by {who}: wait for it, or look there whether it still runs; the lock is free "
+        "as soon as its process has ended",
+        rule="lock",
+        details=facts,
+    )
+
+
+def _refused(path, why):
+    return Refused(
+        f"refused: {path} cannot be trusted as a lock, {why}; look who made it, then remove it", rule="lock_place"
+    )
+
+
+def _now():
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
