@@ -237,23 +237,6 @@ def unfinished(client, bucket, prefix, is_ours):
     return found, []
 
 
-def abort_stale(client, bucket, prefix, is_ours):
-    """Abort what `unfinished` finds; for the holder of the lock.
-
-    Return (the keys of what was aborted, notes about what could not be seen or aborted): credentials that may back up
-    need not be allowed to clean up.
-    """
-    found, notes = unfinished(client, bucket, prefix, is_ours)
-    aborted = []
-    for upload in found:
-        try:
-            abort(client, bucket, upload["Key"], upload["UploadId"])
-            aborted.append(upload["Key"])
-        except MendError as error:
-            notes.append(error.msg)
-    return aborted, notes
-
-
 def put_small(client, bucket, key, data, params, content_type="application/json", *, only_new=False, retain=False):
     """Write a small object (manifest, pointer, mark) and return it as Uploaded.
 

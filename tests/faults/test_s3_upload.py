@@ -145,15 +145,12 @@ def test_credentials_that_expire_at_half_are_named_and_what_is_left_is_told(targ
         target.write(noise(SIZE))
     assert target.content() is None and target.unfinished() == [target.key]
     store.proxy.reset()
-    assert s3_upload.abort_stale(store.client, store.bucket, target.key, lambda key: True) == ([target.key], [])
+    target.abort_unfinished()
     assert target.unfinished() == []
 
 
 def test_an_upload_that_somebody_else_removed_is_named(target, store, noise):
-    def remove():
-        s3_upload.abort_stale(store.s3, store.bucket, target.key, lambda key: True)
-
-    store.proxy.faults = [Fault(LAST, times=1, before=remove)]
+    store.proxy.faults = [Fault(LAST, times=1, before=target.abort_unfinished)]
     assert "Another run or a rule of the bucket" in target.failure(noise(SIZE)).msg
 
 

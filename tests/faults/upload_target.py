@@ -52,3 +52,8 @@ class Target:
     def unfinished(self):
         listed = self.store.s3.list_multipart_uploads(Bucket=self.store.bucket, Prefix=self.key)
         return [upload["Key"] for upload in listed.get("Uploads", [])]
+
+    def abort_unfinished(self):
+        for upload in self.store.s3.list_multipart_uploads(Bucket=self.store.bucket, Prefix=self.key)["Uploads"]:
+            names = {"Bucket": self.store.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+            self.store.s3.abort_multipart_upload(**names)

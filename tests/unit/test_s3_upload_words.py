@@ -87,25 +87,8 @@ def test_unfinished_uploads_are_found_on_every_page():
         None: {"Uploads": [one("a"), one("x")], "IsTruncated": True, "NextKeyMarker": "x", "NextUploadIdMarker": "1"},
         "x": {"Uploads": [one("b")], "IsTruncated": False},
     }
-    aborted = []
-    fake = client(
-        list_multipart_uploads=lambda Prefix, Bucket, KeyMarker=None, UploadIdMarker=None: pages[KeyMarker],
-        abort_multipart_upload=lambda Bucket, Key, UploadId: aborted.append(Key),
-    )
-    assert s3_upload.abort_stale(fake, "b", "", lambda key: key != "x") == (["a", "b"], [])
-    assert aborted == ["a", "b"]
-
-
-def test_an_upload_that_cannot_be_aborted_does_not_keep_the_others():
-    def abort(Bucket, Key, UploadId):
-        if Key == "a":
-            raise refusal(403, "AccessDenied")
-
-    page = {"Uploads": [one("a"), one("b")], "IsTruncated": False}
-    fake = client(list_multipart_uploads=lambda **_: page, abort_multipart_upload=abort)
-    aborted, notes = s3_upload.abort_stale(fake, "b", "", lambda key: True)
-    assert aborted == ["b"]
-    assert len(notes) == 1 and "s3:AbortMultipartUpload" in notes[0]
+    fake = client(list_multipart_uploads=lambda Prefix, Bucket, KeyMarker=None, UploadIdMarker=None: pages[KeyMarker])
+    assert s3_upload.unfinished(fake, "b", "", lambda key: key != "x") == ([one("a"), one("b")], [])
 
 
 def test_a_bucket_that_is_not_there_is_no_note():
@@ -113,7 +96,7 @@ def test_a_bucket_that_is_not_there_is_no_note():
         raise refusal(404, "NoSuchBucket")
 
     with pytest.raises(MendError, match="there is no bucket"):
-        s3_upload.abort_stale(client(list_multipart_uploads=listing), "b", "", lambda key: True)
+        s3_upload.unfinished(client(list_multipart_uploads=listing), "b", "", lambda key: True)
 
 
 def one(key):
