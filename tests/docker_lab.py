@@ -34,8 +34,8 @@ _PREFIX = "mendbook-docker-"
 _NEEDED = ("containerd", "docker", "dockerd", "ip", "iptables", "nsenter", "runc", "setpriv", "unshare")
 # Debian's own first: another client on this machine may be too new for the engine, or want plugins to build
 _PATH = f"{docker_images.PATH}:/usr/local/sbin:/usr/local/bin"
-# A fresh machine without systemd has no cgroups mounted. An empty /run hides the machine's own engine. The shell stays
-# and collects the orphans of containers.
+# A fresh machine without systemd has no cgroups mounted. An empty /run hides the machine's own engine, and an own
+# /etc/docker its settings and the key that is an engine's identity. The shell collects the orphans of containers.
 _FIRST = """
 set -e
 mount --make-rprivate /
@@ -46,6 +46,7 @@ if ! grep -q ' /sys/fs/cgroup' /proc/mounts; then
     done
 fi
 mount -t tmpfs tmpfs /run
+mkdir -p /etc/docker && mount --bind "$0" /etc/docker
 ip link set lo up
 "$@" &
 wait
@@ -70,6 +71,7 @@ class DockerEngine:
         self.log = self.folder / "dockerd.log"
         self.environment = {"PATH": _PATH, "HOME": str(self.folder), "DOCKER_HOST": self.docker_host}
         self._options = list(options)
+        (self.folder / "etc").mkdir()
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0
         try:
@@ -102,7 +104,7 @@ class DockerEngine:
         # not systemd's, which a machine with cgroups of version 2 would take and which is not running in here
         engine += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.folder.name}"]
         words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-        words += ["--mount-proc", "sh", "-c", _FIRST, "first", *engine, *self._options]
+        words += ["--mount-proc", "sh", "-c", _FIRST, str(self.folder / "etc"), *engine, *self._options]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 words, env=self.environment, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log
