@@ -18,7 +18,7 @@ from pathlib import Path
 
 import ansible.module_utils
 from ansible import constants, context
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -26,7 +26,7 @@ _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
 
-from ansible.module_utils.mendbook import guard, plan_text, run_facts, secrets  # noqa: E402
+from ansible.module_utils.mendbook import guard, not_started, plan_text, run_facts, secrets  # noqa: E402
 from ansible.module_utils.mendbook.errors import MendError, Refused, Unknown  # noqa: E402
 from ansible.module_utils.mendbook.journal import Journal, why  # noqa: E402
 from ansible.module_utils.mendbook.plan import plan_sha256, refusal_text, trim  # noqa: E402
@@ -108,6 +108,8 @@ class ActionModule(ActionBase):
         with _signals_reach_the_module_first():
             try:
                 result = _believable(self._hidden(self._run_module({**args, "receipt": receipt}, check_mode=False)))
+            except not_started.NotStarted as error:
+                result = _answer(error)
             except Exception as error:
                 result = _unknown(f"{type(error).__name__}: {error}")
             except BaseException as error:
@@ -121,8 +123,11 @@ class ActionModule(ActionBase):
         self._task.check_mode = check_mode
         try:
             result = self._execute_module(module_args=dict(args), task_vars=self._task_vars)
+        except AnsibleConnectionFailure as error:
+            raise not_started.lost(error, acting=not check_mode) from None
         finally:
             self._task.check_mode = before
+        result = not_started.explained(result)
         # the receipt is long, and the journal's business
         result.get("invocation", {}).get("module_args", {}).pop("receipt", None)
         return result
