@@ -10,6 +10,7 @@ import re
 
 _MACHINE_ID = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_MOUNTS = "/proc/self/mountinfo"
 # Docker, Podman, and whatever systemd knows of (nspawn, LXC)
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 
@@ -21,7 +22,7 @@ def target():
     belongs into the plan's. Facts: machine_id (None without one), boot_id, os, kernel, user.
     """
     return {
-        "kind": "container" if any(map(os.path.exists, _CONTAINER_MARKS)) else "host",
+        "kind": "container" if _in_container() else "host",
         "id": f"host:{os.uname().nodename}",
         "address": os.uname().nodename,
         "facts": {
@@ -35,8 +36,12 @@ def target():
 
 
 def identity():
-    """Return what stays the same as long as this is the same machine: its id, or else this start of it."""
-    return machine_id() or f"boot:{boot_id()}"
+    """Return what stays the same as long as this is the same machine: its id, or else this start of it.
+
+    A container that replaces another one of its name has the same image and kernel, and another root file system.
+    """
+    own = machine_id() or f"boot:{boot_id()}"
+    return f"{own} {_root_mount()}" if _in_container() else own
 
 
 def machine_id():
@@ -59,6 +64,21 @@ def user():
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a uid without an entry, as in a container
         return str(os.getuid())
+
+
+def _in_container():
+    return any(map(os.path.exists, _CONTAINER_MARKS))
+
+
+def _root_mount():
+    """What is mounted on /, as text: file system, source and options, for an overlay with its upper folder."""
+    with open(_MOUNTS, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            mount, _, source = line.partition(" - ")
+            folder, point = mount.split()[3:5]
+            if point == "/":
+                return f"root:{folder} {source.strip()}"
+    return "root:"
 
 
 def _os_name():

@@ -20,6 +20,7 @@ def system(tmp_path, monkeypatch):
         monkeypatch.setattr(host, "_MACHINE_ID", (str(tmp_path / "machine_id"), str(tmp_path / "dbus")))
         monkeypatch.setattr(host, "_BOOT_ID", str(tmp_path / "boot_id"))
         monkeypatch.setattr(host, "_CONTAINER_MARKS", (str(tmp_path / "mark"),))
+        monkeypatch.setattr(host, "_MOUNTS", str(tmp_path / "mounts"))
 
     return with_files
 
@@ -35,6 +36,18 @@ def test_the_target_is_named_after_the_machine_and_says_which_it_is(system):
 def test_a_container_says_so(system):
     system(mark="")
     assert host.target()["kind"] == "container"
+
+
+def test_a_container_of_the_same_image_in_the_place_of_another_is_another(system):
+    mounts = """76 50 0:39 / / rw,relatime master:4 - overlay overlay rw,upperdir={},workdir=w
+77 76 0:42 / /proc rw,nosuid - proc proc rw
+"""
+    system(mark="", machine_id=ID, mounts=mounts.format("one"))
+    first = host.identity()
+    system(mounts=mounts.format("one").replace("76 50", "81 52"))
+    assert host.identity() == first, "started again, it is still the same"
+    system(mounts=mounts.format("two"))
+    assert host.identity() != first
 
 
 @pytest.mark.parametrize("text", ["", "uninitialized\n", "x" * 32, ID[:31], f"{ID}0"])
