@@ -99,8 +99,9 @@ class DockerEngine:
 
     def start(self) -> None:
         """Start it, again on the same data after ``stop``; returns when it answers."""
-        # of a killed one; its number may well be that of another process now
+        # as a reboot does: the numbers in the files of a killed one may well be those of other processes now
         (self.folder / "dockerd.pid").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
         engine = ["dockerd", "--host", self.docker_host, "--data-root", str(self.data_root)]
         engine += ["--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "dockerd.pid")]
         # not systemd's, which a machine with cgroups of version 2 would take and which is not running in here
