@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Redis with a password: a single server, a primary with replicas, or a cluster of three primaries, each with one."""
+"""Redis with a password: a single server, a master with replicas, or a cluster of three masters, each with one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mendbook.sandbox.service import BaseService
 if TYPE_CHECKING:
     from redis import Redis
 
-_PRIMARIES = 3
+_MASTERS = 3
 _SLOTS = 16384
 # a cluster's nodes talk to each other on their port and this
 _BUS_OFFSET = 10000
@@ -62,16 +62,16 @@ class Service(BaseService):
         users: Mapping[str, str] | None = None,
         certificate: Certificate | None = None,
     ) -> None:
-        """`replicas` follow the one primary; a cluster has three primaries and three replicas instead.
+        """`replicas` follow the one master; a cluster has three masters and three replicas instead.
 
         `settings` are lines of redis.conf, and `users` more users with their rules: `{"app": ">secret ~app:* +get"}`.
         With a certificate the servers take TLS only, which needs a build that has it (the package's has not).
         """
         super().__init__(name=name, binary=binary)
         if cluster and replicas:
-            raise SandboxError("a cluster has one replica for each primary; leave `replicas` out")
+            raise SandboxError("a cluster has one replica for each master; leave `replicas` out")
         self.cluster = cluster
-        self.replicas = _PRIMARIES if cluster else replicas
+        self.replicas = _MASTERS if cluster else replicas
         self.settings = {**_SETTINGS, **(_CLUSTER_SETTINGS if cluster else {}), **(settings or {})}
         self.users = dict(users or {})
         self.certificate = certificate
@@ -81,8 +81,8 @@ class Service(BaseService):
 
     def launch(self) -> None:
         self._joined = False
-        primaries = _PRIMARIES if self.cluster else 1
-        self.ports = free_ports(primaries + self.replicas, partner=_BUS_OFFSET if self.cluster else 0)
+        masters = _MASTERS if self.cluster else 1
+        self.ports = free_ports(masters + self.replicas, partner=_BUS_OFFSET if self.cluster else 0)
         for number, port in enumerate(self.ports):
             (self.folder / f"data-{port}").mkdir(mode=0o700)
             follows = self.ports[0] if number and not self.cluster else None
@@ -135,9 +135,9 @@ class Service(BaseService):
                 while not done(client):
                     self.pause(process, deadline)
 
-        share = _SLOTS / _PRIMARIES
+        share = _SLOTS / _MASTERS
         for number, client in enumerate(clients):
-            if number < _PRIMARIES:
+            if number < _MASTERS:
                 slots = range(round(number * share), round((number + 1) * share))
                 _ask(client, "CLUSTER ADDSLOTS", *slots)
             # two nodes with the same epoch would first have to settle who is right
@@ -147,13 +147,13 @@ class Service(BaseService):
         until(lambda client: _ask(client, "CLUSTER INFO")["cluster_known_nodes"] == str(len(clients)))
         names = [str(_ask(client, "CLUSTER MYID"), "ascii") for client in clients]
         until(lambda client: set(names) == _nodes_that_answer(client))
-        for client, primary in zip(clients[_PRIMARIES:], names, strict=False):
-            _ask(client, "CLUSTER REPLICATE", primary)
+        for client, master in zip(clients[_MASTERS:], names, strict=False):
+            _ask(client, "CLUSTER REPLICATE", master)
 
     def _serves(self, client: Redis) -> bool:
         """Whether a node answers, has caught up if it is a replica, and knows of a whole cluster if it is in one.
 
-        A primary that dies before its replica has caught up for the first time is never replaced.
+        A master that dies before its replica has caught up for the first time is never replaced.
         """
         said = client.info("replication")
         if said["role"] == "slave" and said["master_link_status"] != "up":
@@ -162,7 +162,7 @@ class Service(BaseService):
             return bool(said["role"] == "slave" or said["connected_slaves"] == self.replicas)
         lines = _ask(client, "CLUSTER NODES")
         replicas = [line for line in lines.values() if "slave" in line["flags"]]
-        return len(replicas) == _PRIMARIES and bool(_ask(client, "CLUSTER INFO")["cluster_state"] == "ok")
+        return len(replicas) == _MASTERS and bool(_ask(client, "CLUSTER INFO")["cluster_state"] == "ok")
 
     def client(self, port: int) -> Redis:
         """A client of the server on this port, logged in as default; close it after use."""
@@ -178,12 +178,12 @@ class Service(BaseService):
 
     @property
     def uri(self) -> str:
-        """The connection string of the (first) primary."""
+        """The connection string of the (first) master."""
         return self._uri(self.ports[0])
 
     @property
     def uris(self) -> list[str]:
-        """The same of each server; primaries come first."""
+        """The same of each server; masters come first."""
         return [self._uri(port) for port in self.ports]
 
     def node(self, port: int) -> Process:

@@ -1,0 +1,62 @@
+"""Real Redis and Valkey servers for tests; a plugin of the Redis tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import trustme
+
+import mendbook.sandbox
+from mendbook.sandbox import Sandbox
+from mendbook.sandbox.services.redis import Certificate, Service
+from redis_cli import build, certificate
+
+
+@pytest.fixture(scope="session")
+def redis_box() -> Iterator[Sandbox]:
+    """A sandbox with nothing but a Redis in it, one per worker; a test that breaks a server adds its own."""
+    with mendbook.sandbox.start([Service()]) as box:
+        yield box
+
+
+def _started(box: Sandbox, service: Service) -> Iterator[Service]:
+    box.add(service)
+    yield service
+    box.remove(service.name)
+
+
+@pytest.fixture(scope="session")
+def redis_single(redis_box: Sandbox) -> Service:
+    service = redis_box.services["redis"]
+    assert isinstance(service, Service)
+    return service
+
+
+@pytest.fixture(scope="session")
+def redis_replicated(redis_box: Sandbox) -> Iterator[Service]:
+    """A master with two replicas."""
+    yield from _started(redis_box, Service(name="replicated", replicas=2))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(redis_box: Sandbox) -> Iterator[Service]:
+    """Three masters with a replica each; nobody may kill one of them here."""
+    yield from _started(redis_box, Service(name="cluster", cluster=True))
+
+
+@pytest.fixture(scope="session")
+def redis_authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def redis_certificate(redis_authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """For servers that are reached as 127.0.0.1."""
+    return certificate(redis_authority, tmp_path_factory.mktemp("redis-tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def redis_tls(redis_box: Sandbox, redis_certificate: Certificate) -> Iterator[Service]:
+    """Debian's server, which takes TLS only."""
+    yield from _started(redis_box, Service(name="tls", binary=build("debian"), certificate=redis_certificate))
