@@ -11,7 +11,7 @@ A scheme's module has ``carrier(parts, seconds)``, a context manager that gives 
 ``name``             what stands in the middle, for messages: ``bastion ops@b1``
 ``dial(host, port)`` a connection from there, with ``recv``, ``sendall``, ``shutdown`` and ``close`` as a socket has
                      them; raises MendError (rule ``via_forward``) within the given seconds
-``lost()``           whether the way itself is gone
+``lost()``           what became of the way itself, in words; None while it is there
 
 and whose end leaves no thread behind. ``close`` of a connection wakes up a ``recv`` of another thread.
 """
@@ -78,8 +78,9 @@ class Route:
 
     def explain(self, error):
         """Let an error of the endpoint name its cause when that is the way there."""
-        if self._carrier.lost():
-            trouble = MendError(f"the connection to {self._carrier.name} was lost", rule="via_lost")
+        lost = self._carrier.lost()
+        if lost:
+            trouble = MendError(lost, rule="via_lost")
         elif self._troubles:
             trouble = self._troubles[-1]
         else:
@@ -234,6 +235,8 @@ def _carrier(via, seconds):
         parts = urlsplit("")
     if parts.scheme == "ssh":
         from .reach_ssh import carrier
+    elif parts.scheme == "docker":
+        from .reach_docker import carrier
     elif parts.scheme == "k8s":
         raise MendError(
             "via: k8s:// is not there yet; use ssh:// through a machine of the cluster's network, or kubectl "
@@ -241,5 +244,5 @@ def _carrier(via, seconds):
             rule="via",
         )
     else:
-        raise MendError("via must be like ssh://user@bastion:22", rule="via")
+        raise MendError("via must be like ssh://user@bastion:22 or docker://container", rule="via")
     return carrier(parts, seconds)

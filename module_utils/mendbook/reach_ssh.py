@@ -46,7 +46,13 @@ class _Bastion:
         self._seconds = seconds
 
     def lost(self):
-        return not self._transport.is_active()
+        return None if self._transport.is_active() else f"the connection to the {self.name} was lost"
+
+    def run(self, command):
+        """Start a command there; a channel to its standard input and output."""
+        channel = self._transport.open_session(timeout=self._seconds)
+        channel.exec_command(command)
+        return channel
 
     def dial(self, host, port):
         return _dial(self._transport, self.name, host, port, self._seconds)
