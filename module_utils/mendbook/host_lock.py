@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import time
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from urllib.parse import quote
 
@@ -17,118 +18,131 @@ from .errors import Locked, Refused
 
 # Places that are there for every session of a user, so that cron and a person meet: a folder of one login is not.
 _ROOT_PLACES = ("/run/mendbook", "/dev/shm/mendbook-0")  # noqa: S108
-_PARENTS = ("/run/lock", "/dev/shm", "/tmp")  # noqa: S108
+_PARENTS = ("/run/lock", "/dev/shm")  # noqa: S108
 # overwritten in place: once it is there, it needs no room on a full disk
 _FACTS_BYTES = 512
 # a holder says who it is a moment after it has the lock
 _PATIENCE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+# a read-only container, a system without such a folder, a disk without a free inode
+_NEXT_PLACE = (errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
 class HostLock:
     """The lock ``name`` of this host, held while the ``with`` block runs; entering raises `Locked` when it is taken.
 
     The kernel frees it when the process ends, however that happens. The file stays: whoever removed it would part
-    those who wait at it. Root's runs share a lock, and so do those of each other user.
+    those who wait at it. It is held in every place that can be had, so that two runs meet although one of them finds
+    the disk of the first place full. Root's runs share a lock, and so do those of each other user.
     """
 
     def __init__(self, name, run):
         self.name = name
         self.run = run
-        self._file = None
+        self._files = []
 
     def __enter__(self):
-        while self._file is None:
-            file = _open(self.name, create=True)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # somebody may have removed it between the two calls: then it is not the one that others would find
-                if os.fstat(file).st_nlink:
-                    self._file, file = file, None
-            except BlockingIOError:
-                raise _locked(self.name, _patient_facts(file)) from None
-            finally:
-                if file is not None:
-                    os.close(file)
+        with ExitStack() as undo:
+            undo.callback(self._close)
+            for folder, path in _folders(create=True):
+                self._hold(folder, f"{path}/{_file_name(self.name)}")
+            if not self._files:
+                raise _no_place()
+            undo.pop_all()
         facts = {"run": self.run, "holder": host.user(), "host": os.uname().nodename, "pid": os.getpid()}
-        _write(self._file, {**facts, "since": _now(), "started": _started("self")})
+        for file in self._files:
+            _write(file, {**facts, "since": _now(), "started": _started("self")})
         return self
 
     def __exit__(self, *exc_info):
-        _write(self._file, None)
-        os.close(self._file)
-        self._file = None
+        for file in self._files:
+            _write(file, None)
+        self._close()
+
+    def _hold(self, folder, path):
+        while True:
+            try:
+                file = _open(folder, path, os.O_CREAT)
+            except OSError as error:
+                if error.errno in _NEXT_PLACE:
+                    return
+                raise
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                facts = _patient_facts(file)
+                os.close(file)
+                raise _locked(self.name, path, facts) from None
+            # somebody may have removed it between the two calls: then it is not the one that others would find
+            if os.fstat(file).st_nlink:
+                self._files.append(file)
+                return
+            os.close(file)
+
+    def _close(self):
+        while self._files:
+            os.close(self._files.pop())
 
 
 def holder(name):
     """Return who holds the lock ``name`` (run, holder, host, pid, since), or None; takes nothing and makes nothing."""
-    file = _open(name, create=False)
-    if file is None:
-        return None
-    try:
+    for folder, path in _folders(create=False):
+        try:
+            file = _open(folder, f"{path}/{_file_name(name)}")
+        except FileNotFoundError:
+            continue
         facts = _facts(file)
-    finally:
         os.close(file)
-    return {key: value for key, value in facts.items() if key != "started"} if _lives(facts) else None
+        if _lives(facts):
+            return {key: value for key, value in facts.items() if key != "started"}
+    return None
 
 
 def _places():
-    """The folders of this user's locks, the first one that can be had counts."""
+    """The folders of this user's locks."""
     if os.geteuid() == 0:
         return _ROOT_PLACES
     return tuple(f"{parent}/mendbook-{os.geteuid()}" for parent in _PARENTS)
 
 
-def _open(name, create):
-    """Open the lock's file in the first place that there is; None when there is none and none is to be made."""
-    for place in _places():
-        folder = _folder(place, create)
-        if folder is not None:
-            try:
-                return _file_in(folder, place, quote(name, safe="") + ".lock", create)
-            finally:
-                os.close(folder)
-    if not create:
-        return None
-    raise Refused(
-        "refused: there is no place for the lock, so two runs could meet: {} cannot be made".format(
-            " and ".join(_places())
-        ),
-        rule="lock_place",
-    )
+def _file_name(name):
+    return quote(name, safe="") + ".lock"
 
 
-def _folder(place, create):
-    """Open a folder of locks after making sure that nobody else can write there; None where there can be none."""
+def _folders(create):
+    """Yield (descriptor, path) of each folder that is there or can be made, if nobody else can write there."""
+    for path in _places():
+        try:
+            if create:
+                try:
+                    os.mkdir(path, 0o700)
+                except FileExistsError:
+                    pass
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _NEXT_PLACE:
+                continue
+            raise _refused(path, os.strerror(error.errno)) from error
+        try:
+            seen = os.fstat(folder)
+            if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
+                raise _refused(path, f"it belongs to uid {seen.st_uid} with mode {stat.S_IMODE(seen.st_mode):o}")
+            yield folder, path
+        finally:
+            os.close(folder)
+
+
+def _open(folder, path, more=0):
+    """Open the lock's file, or raise `Refused` when somebody has made it ready."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | more
     try:
-        if create:
-            try:
-                os.mkdir(place, 0o700)
-            except FileExistsError:
-                pass
-        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(os.path.basename(path), flags, 0o600, dir_fd=folder)
     except OSError as error:
-        # a read-only container, a system without this folder: there is a next place
-        if error.errno in (errno.EROFS, errno.ENOENT, errno.EACCES, errno.EPERM):
-            return None
-        raise _refused(place, os.strerror(error.errno)) from error
-    seen = os.fstat(folder)
-    if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
-        os.close(folder)
-        raise _refused(place, f"it belongs to uid {seen.st_uid} with mode {stat.S_IMODE(seen.st_mode):o}")
-    return folder
-
-
-def _file_in(folder, place, name, create):
-    path = f"{place}/{name}"
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
-    try:
-        file = os.open(name, flags, 0o600, dir_fd=folder)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
+        if error.errno in _NEXT_PLACE:
+            raise
         raise _refused(path, os.strerror(error.errno)) from error
     seen = os.fstat(file)
+    # a name less is one that was removed meanwhile
     if not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_nlink > 1:
         os.close(file)
         raise _refused(path, "it is not a plain file of this user's own")
@@ -178,16 +192,25 @@ def _started(pid):
         return None
 
 
-def _locked(name, facts):
+def _locked(name, path, facts):
     facts = {key: facts.get(key) for key in ("run", "holder", "host", "pid", "since")}
     who = "run {run} of {holder} on {host} (pid {pid}) since {since}".format(**facts)
     if facts["run"] is None:
-        who = f"a run that had no room to say who it is (fuser {_places()[0]}/{quote(name, safe='')}.lock shows it)"
+        who = f"a run that had no room to say who it is (fuser {path} shows it)"
     return Locked(
         f"{name} of this host is locked by {who}: wait for it, or look there whether it still runs; the lock is free "
         "as soon as its process has ended",
         rule="lock",
         details=facts,
+    )
+
+
+def _no_place():
+    return Refused(
+        "refused: there is no place for the lock, so two runs could meet: nothing can be written in {}".format(
+            " or ".join(_places())
+        ),
+        rule="lock_place",
     )
 
 

@@ -205,7 +205,7 @@ def test_a_foreign_owner_is_refused(place, name):
 def test_where_there_is_no_place_at_all_it_refuses_and_names_them(monkeypatch):
     monkeypatch.setattr(host_lock, "_places", lambda: ("/nowhere/locks", "/proc/locks-of-ours"))
     assert holder("disk") is None
-    with pytest.raises(Refused, match="/nowhere/locks and /proc/locks-of-ours"), HostLock("disk", "one"):
+    with pytest.raises(Refused, match="/nowhere/locks or /proc/locks-of-ours"), HostLock("disk", "one"):
         pass
 
 
@@ -213,6 +213,23 @@ def test_the_next_place_is_taken_where_the_first_cannot_be(place, tmp_path, monk
     monkeypatch.setattr(host_lock, "_places", lambda: ("/nowhere/locks", str(place)))
     with HostLock("disk", "one"):
         assert holder("disk")["run"] == "one"
+
+
+def test_runs_meet_although_one_finds_the_first_place_full(place, tmp_path, monkeypatch):
+    first = tmp_path / "first"
+    monkeypatch.setattr(host_lock, "_places", lambda: (str(first), str(place)))
+    with pytest.MonkeyPatch.context() as full:
+        mkdir = os.mkdir
+        full.setattr(os, "mkdir", lambda path, mode: mkdir(path if path == str(place) else "/proc/no", mode))
+        with HostLock("disk", "one"):
+            full.undo()
+            assert not first.exists()
+            with pytest.raises(Locked) as caught, HostLock("disk", "two"):
+                pass
+            assert caught.value.details["run"] == "one" == holder("disk")["run"]
+    # the one that was refused has let go of the first place, too
+    with HostLock("disk", "three"):
+        assert (first / "disk.lock").exists()
 
 
 def test_a_file_that_goes_while_one_waits_is_not_the_lock(place, monkeypatch):
@@ -235,8 +252,8 @@ sys.path.insert(0, sys.argv[1])
 import conftest
 from ansible.module_utils.mendbook import host_lock
 from ansible.module_utils.mendbook.errors import Locked
-disk, used_before = sys.argv[2], sys.argv[3] == "used before"
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+disk, used_before, size = sys.argv[2], sys.argv[3] == "used before", sys.argv[4]
+subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=True)
 host_lock._places = lambda: (disk + "/locks",)
 host_lock._PATIENCE_SECONDS = 0
 if used_before:
@@ -267,7 +284,7 @@ def test_without_a_free_byte_the_lock_holds_and_says_less(tmp_path, before):
     if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
         words = "this machine gives no mount namespace, so no full disk can be made"
         pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-    child = [sys.executable, "-c", ON_FULL_DISK, str(TESTS), str(tmp_path), before]
+    child = [sys.executable, "-c", ON_FULL_DISK, str(TESTS), str(tmp_path), before, "size=64k"]
     done = subprocess.run([*command, *child], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
