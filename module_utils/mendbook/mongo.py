@@ -6,15 +6,17 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pymongo
 from pymongo import errors as driver
 from pymongo.read_preferences import ReadPreference
 
+from . import reach
 from .errors import MendError, Refused
 from .mongo_errors import translate, translated
 from .mongo_options import SCHEMES
+from .s3_options import is_store
 
 APP_NAME = "mendbook"
 MINIMUM_VERSION = (6, 0)
@@ -32,22 +34,26 @@ def connect(params, run=None):
     monitor (within 15 seconds), which also ends operations that wait for it.
     """
     _check_options(params)
-    client = None
-    try:
+    seconds = params["connect_timeout_seconds"]
+    # a module's backups have a way of their own
+    with reach.route(params.get("via"), seconds, takes=lambda host, port: not is_store(params, host, port)):
         with translated(params, "connecting"):
-            try:
-                with warnings.catch_warnings():
-                    # about options in the URI that the driver does not know; it goes on without them
-                    warnings.simplefilter("ignore")
-                    client = pymongo.MongoClient(params["uri"], **_client_options(params, run))
-            except (OSError, ValueError, TypeError) as error:
-                raise driver.ConfigurationError(str(error)) from None
-            deployment = Deployment(client, params, *_first_contact(client, params["connect_timeout_seconds"]))
-        with translated(params):
-            yield deployment
-    finally:
-        if client is not None:
-            client.close()
+            client = _client(params, run)
+        with closing(client):
+            with translated(params, "connecting"):
+                deployment = Deployment(client, params, *_first_contact(client, seconds))
+            with translated(params):
+                yield deployment
+
+
+def _client(params, run):
+    try:
+        with warnings.catch_warnings():
+            # about options in the URI that the driver does not know; it goes on without them
+            warnings.simplefilter("ignore")
+            return pymongo.MongoClient(params["uri"], **_client_options(params, run))
+    except (OSError, ValueError, TypeError) as error:
+        raise driver.ConfigurationError(str(error)) from None
 
 
 class Deployment:

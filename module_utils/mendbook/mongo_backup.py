@@ -7,7 +7,7 @@ import json
 import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 
 from . import manifest, mongo_backup_debris, mongo_options, s3, s3_clock, s3_lock
@@ -56,7 +56,7 @@ class Backup:
         share_one_heap()
         _check_options(params)
         receipt = params.get("receipt") or {}
-        with closing(s3.client(params)) as client, connect(params, receipt.get("run")) as deployment:
+        with s3.connect(params) as client, connect(params, receipt.get("run")) as deployment:
             yield Client(deployment, client)
 
     @contextmanager

@@ -17,6 +17,7 @@ CONNECTION_SPEC = {
     "tls_certificate_key_file": {"type": "path"},
     "tls_certificate_key_file_password": {"type": "str", "no_log": True},
     "tls_allow_invalid_hostnames": {"type": "bool", "default": False},
+    "via": {"type": "str"},
     "connect_timeout_seconds": {"type": "float", "default": 5},
     "operation_timeout_seconds": {"type": "float", "default": 60},
 }

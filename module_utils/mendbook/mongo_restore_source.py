@@ -86,8 +86,7 @@ def open_backup(params):
     # boto3 takes half a second to import, and who restores from a file may not have it
     from . import s3, s3_catalogue, s3_in_use, s3_stream
 
-    client = s3.client(params)
-    try:
+    with s3.connect(params) as client:
         if (params.get("key") or "").endswith("/"):
             yield _open_s3_folder(client, params)
             return
@@ -104,8 +103,6 @@ def open_backup(params):
         identity = [backup.bucket, backup.key, backup.version_id, backup.etag, backup.size]
         in_use = partial(s3_in_use.in_use, client, backup.bucket, backup.key)
         yield BackupSource(facts, identity, backup.manifest, _open_dump(reads, params), reads, in_use)
-    finally:
-        client.close()
 
 
 def _open_s3_folder(client, params):

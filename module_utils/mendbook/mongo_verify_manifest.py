@@ -35,9 +35,9 @@ def _from_s3(params):
 
     key = params["key"] if manifests.object_key(params["key"]) else manifests.manifest_key(params["key"])
     name = f"s3://{params['bucket']}/{key}"
-    return manifests.parse(
-        s3.get_small(s3.client(params), params["bucket"], key, manifests.MAX_BYTES, params), name
-    ), name
+    with s3.connect(params) as client:
+        data = s3.get_small(client, params["bucket"], key, manifests.MAX_BYTES, params)
+    return manifests.parse(data, name), name
 
 
 def select_entries(manifest, database, names=None):

@@ -14,6 +14,7 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+from . import reach
 from .errors import MendError
 from .postgres_errors import translated
 from .postgres_options import APPLICATION, NAMED, SCHEMES, is_escaped
@@ -33,24 +34,28 @@ def connect(params, run=None):
 
     Errors of the driver inside the block leave it as `MendError` with the next step in words.
     """
-    connection = _open(_options(params, run), params)
-    connection.answer_seconds = params["operation_timeout_seconds"] + _ANSWER_SECONDS
-    with closing(connection):
-        with translated(params):
-            server = Server(connection, params)
-        if server.version < MINIMUM_VERSION:
-            raise MendError(
-                f"PostgreSQL {server.version} is too old: {MINIMUM_VERSION} or newer is needed", rule="postgres_version"
-            )
-        with translated(params):
-            yield server
+    options = _options(params, run)
+    with reach.route(params.get("via"), params["connect_timeout_seconds"]) as way:
+        connection = _open({**options, **_led_by(way, options)}, params)
+        connection.answer_seconds = params["operation_timeout_seconds"] + _ANSWER_SECONDS
+        with closing(connection):
+            with translated(params):
+                server = Server(connection, params, way)
+            if server.version < MINIMUM_VERSION:
+                raise MendError(
+                    f"PostgreSQL {server.version} is too old: {MINIMUM_VERSION} or newer is needed",
+                    rule="postgres_version",
+                )
+            with translated(params):
+                yield server
 
 
 class Server:
     """A PostgreSQL that answered; ``version`` is its major version."""
 
-    def __init__(self, connection, params):
+    def __init__(self, connection, params, way=None):
         self.connection = connection
+        self._way = way
         self.version = connection.info.server_version // 10000
         self._settings = (
             f"search_path = pg_catalog; set {{}}statement_timeout = '{params['operation_timeout_seconds']}s'"
@@ -67,12 +72,14 @@ class Server:
     @property
     def address(self):
         info = self.connection.info
-        return info.host if info.host.startswith("/") else f"{info.host}:{info.port}"
+        if info.host.startswith("/"):
+            return info.host
+        return f"{info.host}:{self._way.behind(info.port)[1] if self._way else info.port}"
 
     def reached(self):
-        """Return how the server was reached: address, ip (None for a local socket), whether by TLS, and a pooler."""
+        """Return how the server was reached: address, ip (None by a socket or a way), whether by TLS, and a pooler."""
         info = self.connection.info
-        ip = None if info.host.startswith("/") else info.hostaddr
+        ip = None if info.host.startswith("/") or self._way else info.hostaddr
         return {"address": self.address, "ip": ip, "tls": self.connection.pgconn.ssl_in_use, "pooled": self.pooled}
 
     def all(self, statement, parameters=None):
@@ -97,6 +104,20 @@ class Server:
                 self.connection.execute("rollback")
             raise
         self.connection.execute("commit")
+
+
+def _led_by(way, options):
+    """Return libpq's options for a way: it resolves names by itself, and checks certificates by the name."""
+    if way is None:
+        return {}
+    hosts = str(options.get("host") or "").split(",")
+    ports = str(options.get("port") or "5432").split(",")
+    if not all(hosts) or any(host.startswith("/") for host in hosts):
+        raise MendError("uri must name a host when via is set: a local socket cannot be reached", rule="postgres_uri")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    ends = [way.address(host, int(port or 5432)) for host, port in zip(hosts, ports)]
+    return {"hostaddr": ",".join(end[0] for end in ends), "port": ",".join(str(end[1]) for end in ends)}
 
 
 def _open(options, params):

@@ -15,6 +15,7 @@ CONNECTION_SPEC = {
     "tls_certificate_file": {"type": "path"},
     "tls_key_file": {"type": "path"},
     "tls_key_password": {"type": "str", "no_log": True},
+    "via": {"type": "str"},
     "connect_timeout_seconds": {"type": "int", "default": 5},
     "operation_timeout_seconds": {"type": "int", "default": 30},
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import closing, contextmanager
 
 import boto3
 import botocore.session
+from ansible.module_utils.mendbook import reach
 from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.s3_errors import (
     FAILURES,
@@ -18,7 +20,7 @@ from ansible.module_utils.mendbook.s3_errors import (
     place,
     status_of,
 )
-from ansible.module_utils.mendbook.s3_options import check_options, sse_arguments
+from ansible.module_utils.mendbook.s3_options import check_options, is_store, sse_arguments
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, DeferredRefreshableCredentials
 
@@ -62,6 +64,14 @@ class Patience:
         if self._fruitless >= self._least_tries and time.monotonic() - self._since + pause > self._seconds:
             raise error
         self._sleep(pause)
+
+
+@contextmanager
+def connect(params):
+    """Give a client() by the way that s3_via names, and close both at the end."""
+    with reach.route(params.get("s3_via"), CONNECT_SECONDS, takes=lambda host, port: is_store(params, host, port)):
+        with closing(client(params)) as s3:
+            yield s3
 
 
 def client(params, connections=16):

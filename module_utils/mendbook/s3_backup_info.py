@@ -30,11 +30,8 @@ class BackupInfo:
         check_pick(params)
         if params["limit"] < 1:
             raise MendError("S3 options: limit must be at least 1.", rule="options")
-        client = s3.client(params)
-        try:
+        with s3.connect(params) as client:
             yield client
-        finally:
-            client.close()
 
     def observe(self, client):
         """Return the facts of the module's RETURN; MendError has what helps to choose another backup in its details."""

@@ -43,11 +43,8 @@ class BackupCheck:
     def open(self, params):
         """Yield the S3 client."""
         check_limits(params)
-        client = s3.client(params)
-        try:
+        with s3.connect(params) as client:
             yield client
-        finally:
-            client.close()
 
     def observe(self, client):
         """Return the facts of the module's RETURN; VerifyFailed with the same facts when a check has failed."""

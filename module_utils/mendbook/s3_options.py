@@ -23,6 +23,7 @@ CONNECTION_SPEC = {
     "s3_secret_key": {"type": "str", "no_log": True},
     "s3_session_token": {"type": "str", "no_log": True},
     "s3_sse_customer_key": {"type": "str", "no_log": True},
+    "s3_via": {"type": "str"},
 }
 
 STORE_SPEC = {
@@ -131,6 +132,15 @@ def store_arguments(params, *, small=False, retain=True):
         until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=params["object_lock_days"])
         arguments.update(ObjectLockMode=params["object_lock_mode"], ObjectLockRetainUntilDate=until)
     return arguments
+
+
+def is_store(params, host, port):
+    """Whether ``host`` and ``port`` are those of the store, also with the bucket before it, or of Amazon's services."""
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and ".docdb." not in host:
+        return True
+    parts = urlsplit(params.get("s3_endpoint_url") or "")
+    at = (parts.hostname, parts.port or (80 if parts.scheme == "http" else 443))
+    return (host.lower(), port) == at or (host.lower().endswith(f".{at[0]}") and port == at[1])
 
 
 def shown_endpoint(url):

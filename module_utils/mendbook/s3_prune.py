@@ -47,11 +47,8 @@ class Prune:
     def open(self, params):
         """Yield the S3 client; MendError when the options cannot be meant."""
         check_prune(params)
-        client = s3.client(params)
-        try:
+        with s3.connect(params) as client:
             yield client
-        finally:
-            client.close()
 
     @contextlib.contextmanager
     def lock(self, client, run):

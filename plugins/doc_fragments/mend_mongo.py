@@ -44,6 +44,11 @@ options:
     description: Accept a server certificate that is for another host name.
     type: bool
     default: false
+  via:
+    description:
+      - How to reach a deployment that this machine does not see, V(ssh://user@bastion:22). The names in O(uri), and
+        those by which the members of a replica set know each other, are then those that mean something there.
+    type: str
   connect_timeout_seconds:
     description: Seconds until a server that cannot be reached is reported.
     type: float

@@ -40,6 +40,11 @@ options:
   tls_key_password:
     description: Password of that key, as V(env:NAME), V(file:/absolute/path) or from a vault.
     type: str
+  via:
+    description:
+      - How to reach a server that this machine does not see, V(ssh://user@bastion:22). The names in O(uri) are then
+        those that mean something there.
+    type: str
   connect_timeout_seconds:
     description: Seconds until a server that cannot be reached is reported, for each host that is named; 2 at least.
     type: int

@@ -47,6 +47,9 @@ options:
       - Key of objects that are encrypted with a customer key (SSE-C), the base64 text of its 32 bytes, given as
         V(env:NAME) or V(file:/absolute/path).
     type: str
+  s3_via:
+    description: How to reach a store that this machine does not see, V(ssh://user@bastion:22).
+    type: str
 """
 
     PICK = r"""

@@ -15,7 +15,7 @@ from mendbook.content import Option, Procedure, did_you_mean
 from mendbook.errors import InvalidVariable
 
 # Accepted beside what the roles declare: mendbook's own policy, and how a host is reached.
-POLICY = frozenset({"mend_hosts", "mend_hold"})
+POLICY = frozenset({"mend_hosts", "mend_hold", "mend_via", "mend_s3_via"})
 REFERENCE = re.compile(r"env\??:|file:")
 _SECRET_NAME = re.compile(r"(password|passphrase|secret|secret_key|token|customer_key)$")
 _SECRET_URI = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)

@@ -35,6 +35,9 @@ MAGIC |= {
     "ansible_loop",
     "play_hosts",
 }
+# how an endpoint, and the S3 store beside a database, are reached: facts of the inventory, and of no role
+WAYS = {"mend_via", "mend_s3_via"}
+MAGIC |= WAYS
 # keywords whose text is an expression without braces
 EXPRESSIONS = ("when", "until", "failed_when", "changed_when", "that")
 # each of these would let a mend_* task act unseen, end the gate without the module, or hide why it failed
