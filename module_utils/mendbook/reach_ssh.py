@@ -50,8 +50,12 @@ class _Bastion:
 
     def run(self, command):
         """Start a command there; a channel to its standard input and output."""
-        channel = self._transport.open_session(timeout=self._seconds)
-        channel.exec_command(command)
+        try:
+            channel = self._transport.open_session(timeout=self._seconds)
+            channel.exec_command(command)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            words = self.lost() or f"the {self.name} runs no commands for this user: {error}"
+            raise MendError(words, rule="via_lost") from None
         return channel
 
     def dial(self, host, port):
