@@ -172,9 +172,9 @@ class _Direct:
                 "127.0.0.1 only is not heard outside of its container"
             )
         return (
-            f"{where} in the network of container {self._container} is not reached from here ({error}). The networks of "
-            "an engine in a virtual machine or without root (Docker Desktop, rootless) are closed: publish the port, and "
-            "go there without via"
+            f"{where} in the network of container {self._container} is not reached from here ({error}). An engine in a "
+            "virtual machine or without root (Docker Desktop, rootless) has networks that its host is not in: publish "
+            "the port, and go there without via"
         )
 
 
