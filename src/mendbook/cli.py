@@ -20,6 +20,7 @@ VERBS = {
     "list": "Every procedure with its risk and one line.",
     "show": "What a procedure does, its variables, examples, how to undo it.",
     "run": "Run a procedure on an inventory.",
+    "preflight": "Check the hosts of an inventory before anything is run on them.",
     "drill": "Prove a procedure on servers of its own.",
     "schedule": "Run a procedure or a drill by a timer: systemd, cron or Kubernetes.",
     "sandbox": "Start, look at and stop real servers on this machine.",
