@@ -51,6 +51,12 @@ def seconds_text(number):
     )
 
 
+def age_text(number):
+    """Return a time as people say it, with its unit: 90 s, 2 h 1 min."""
+    text = seconds_text(round(number))
+    return text if " " in text else f"{text} s"
+
+
 def amount_text(totals):
     """Return counts and bytes of a change or of totals as words, an empty text when there are none."""
     words = []

@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 
 from .errors import MendError, Nothing, Refused
 from .plan import cap, make_plan, refusal
+from .plan_text import age_text
 from .postgres_activity import IDLE, IN_TRANSACTION, slots, target
-from .postgres_verdicts import age_text, application_of
+from .postgres_verdicts import application_of
 
 # less would race with what applications do between two queries
 MIN_SECONDS = 5

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .plan_text import clean, seconds_text
+from .plan_text import age_text, clean
 from .postgres_activity import IDLE, IN_TRANSACTION, slots
 from .verdicts import line, verdict
 
@@ -126,9 +126,3 @@ def _unseen(activity):
 
 def _first(sessions, total):
     return next(iter(holders(sessions, total)), None)
-
-
-def age_text(number):
-    """Return seconds as people say them, with their unit."""
-    text = seconds_text(round(number))
-    return text if " " in text else f"{text} s"

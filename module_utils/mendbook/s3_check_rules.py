@@ -7,10 +7,10 @@ import dataclasses
 import datetime
 import statistics
 
-from ansible.module_utils.mendbook.plan_text import bytes_text
+from ansible.module_utils.mendbook.plan_text import age_text, bytes_text
 from ansible.module_utils.mendbook.s3_backup import iso
 from ansible.module_utils.mendbook.s3_errors import shown
-from ansible.module_utils.mendbook.s3_prune_rules import age_text, is_live
+from ansible.module_utils.mendbook.s3_prune_rules import is_live
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 STATUSES = (OK, WARNING, FAILED)

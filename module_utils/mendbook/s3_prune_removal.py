@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 
 from ansible.module_utils.mendbook import manifest, s3_mark
+from ansible.module_utils.mendbook.plan_text import age_text
 from ansible.module_utils.mendbook.s3_backup import Entry, iso
 from ansible.module_utils.mendbook.s3_drill_record import is_record
-from ansible.module_utils.mendbook.s3_prune_rules import age_text
 from ansible.module_utils.mendbook.s3_series import is_ours
 
 MARKS = "marks of dead runs"

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 from collections import Counter
 
-from ansible.module_utils.mendbook.plan_text import seconds_text
+from ansible.module_utils.mendbook.plan_text import age_text
 from ansible.module_utils.mendbook.s3_series import is_ours, series
 
 COMPLETE = "backups"
@@ -77,12 +77,6 @@ def is_backup(backup):
 def is_live(backup):
     """Whether it is what a reader of its key gets now: no older version, not below a delete marker."""
     return backup.current and not backup.deleted
-
-
-def age_text(seconds):
-    """Return an age as people say it."""
-    text = seconds_text(round(seconds))
-    return f"{text} s" if text.replace(".", "").isdigit() else text
 
 
 def _judge_row(row, rules, evidence):
