@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from .plan_text import clean
+
 # What such keys are called. A word counts between two characters that are no letters (sess:1, prod:lock, cart-7) and
 # at a capital inside a name (userSession:1); a word with other characters in it as it stands.
 _WORDS = {
@@ -24,6 +26,7 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _REMEMBERED = 10_000
 _SEPARATORS = re.compile(rb"[:|/.\s]")
 _PREFIX_BYTES = 40
+_SHOWN_BYTES = 400
 
 
 class Recognizer:
@@ -88,10 +91,7 @@ def kind_of_value(type_name, ttl_seconds, groups):
 
 def shown(key):
     """A key as text for people: printable, and not longer than they can read."""
-    text = key.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:80]) + (
-        "..." if len(text) > 80 else ""
-    )
+    return clean(key[:_SHOWN_BYTES].decode("utf-8", "backslashreplace"), 80)
 
 
 def prefix_of(key):
