@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from contextlib import contextmanager
 
 import psycopg
 
 from . import postgres_options
-from .change import SIGNALS, done, skipped
+from .change import done, skipped
 from .errors import Unknown, VerifyFailed
+from .held_signals import held_signals
 from .postgres import connect
 from .postgres_activity import look, refuse_blind, slots, used_now
 from .postgres_errors import translate
@@ -93,7 +93,7 @@ class Terminate:
         began = time.monotonic()
         for start in range(0, len(self._chosen), CHUNK):
             # until it is told who was ended
-            with _no_signal():
+            with held_signals():
                 yield from self._end(server, self._chosen[start : start + CHUNK])
         self.figures.update(seconds=round(time.monotonic() - began, 3), spared=len(self._chosen) - len(self._ended))
 
@@ -165,21 +165,3 @@ def _keys(sessions):
 
 def _states(sessions):
     return {"changed": [session["changed"] for session in sessions], "states": [one["state"] for one in sessions]}
-
-
-@contextmanager
-def _no_signal():
-    """Hold signals back for the moment in which it is open who was ended; the first one counts when that is told.
-
-    By handlers and not by a mask, which holds for one thread only: Python runs a handler whichever thread got the
-    signal.
-    """
-    came = []
-    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
