@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from .errors import MendError
 from .host import user
+from .reach import route
 from .redis_errors import translate, translated
 from .redis_options import APPLICATION, Endpoint, address_text
 
@@ -25,8 +26,10 @@ def connect(params, run=None):
     Errors of the driver inside the block leave it as `MendError` with the next step in words.
     """
     access = Access(params, run)
+    if params.get("via") and access.endpoint.path:
+        raise MendError("uri must name a host when via is set: a local socket cannot be reached", rule="redis_uri")
     try:
-        with translated(params):
+        with route(params.get("via"), params["connect_timeout_seconds"]), translated(params):
             access.enter()
             yield access
     finally:

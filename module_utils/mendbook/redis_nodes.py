@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
@@ -21,7 +22,8 @@ class Node:
     master or replica; ``master`` the id of a replica's master, None where that is not known; ``slots`` the (first,
     last) ranges of a cluster's master; ``flags`` what its cluster says of it (``fail``, ``fail?``, ``noaddr``).
 
-    ``client`` is open, and ``info`` what INFO said, when it was reached; otherwise ``error`` is the MendError.
+    When it was reached, ``client`` is open and ``info`` what INFO said at ``looked`` (of the monotonic clock); if not,
+    ``error`` is the MendError.
     """
 
     def __init__(self, host, port, role, *, id=None, master=None, slots=(), flags=()):
@@ -34,6 +36,7 @@ class Node:
         self.flags = set(flags)
         self.client = None
         self.info = {}
+        self.looked = None
         self.error = None
 
     @property
@@ -42,7 +45,7 @@ class Node:
 
     def reach(self, client, info):
         """Note that this server has answered; what it says of itself now counts."""
-        self.client, self.info = client, info
+        self.client, self.info, self.looked = client, info, time.monotonic()
         self.role = _role(info)
 
 
@@ -122,6 +125,13 @@ def cluster_nodes(text, host):
         where = name or address or host
         nodes.append(Node(where, int(port or 0), role, id=fields[0], master=master, slots=slots, flags=flags))
     return nodes
+
+
+def version(info):
+    """Return what a server is, from its INFO: ``Redis 7.0.15``, ``Valkey 9.1.2``."""
+    if info.get("valkey_version"):
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
 def _cluster(access, info):
@@ -219,7 +229,7 @@ def _range(text):
 
 
 def _target(kind, address, nodes):
-    versions = {_version(node.info) for node in nodes if node.info}
+    versions = {version(node.info) for node in nodes if node.info}
     return {
         "kind": kind,
         "id": f"{kind}@{address}",
@@ -230,9 +240,3 @@ def _target(kind, address, nodes):
             "replicas": sorted(node.id for node in nodes if node.role == "replica"),
         },
     }
-
-
-def _version(info):
-    if info.get("valkey_version"):
-        return f"Valkey {info['valkey_version']}"
-    return f"Redis {info.get('redis_version', 'of unknown version')}"

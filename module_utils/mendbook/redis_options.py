@@ -24,6 +24,22 @@ CONNECTION_SPEC = {
 
 # how the names of our connections begin
 APPLICATION = "mendbook"
+# the thresholds of a diagnosis, with what they are worth unless an option says otherwise
+LIMITS = {
+    "max_memory_share": 0.9,
+    "max_fragmentation_ratio": 1.5,
+    "max_evictions_per_second": 10,
+    "min_hit_rate": 0.8,
+    "max_clients_share": 0.8,
+    "max_slow_seconds": 0.1,
+    "max_ping_seconds": 0.05,
+    "max_lag_bytes": 16000000,
+    "max_link_down_seconds": 10,
+    "max_persistence_failures": 0,
+    "max_lost_nodes": 0,
+    "max_uncovered_slots": 0,
+    "max_masters_without_replica": 0,
+}
 SCHEMES = ("redis://", "rediss://", "unix://")
 DEFAULT_PORT = 6379
 # what a connection string may say behind its question mark, in redis-py's words, and the option that it stands for
