@@ -17,12 +17,11 @@ _DRIVER_WORDS = 3
 
 @dataclass(frozen=True)
 class Space:
-    """One file system, in bytes or in inodes; ``folders`` are those that were asked for and lie on it."""
+    """One file system, in bytes or in inodes."""
 
     mount: str
     total: int
     available: int
-    folders: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,10 @@ def _take(facts: Facts, name: str, value: str, words: _Words) -> None:
 
 
 def _measure(known: dict[str, Space], line: str, unit: int) -> None:
-    """``device total used available 7% /mount /folder``; a file system without such numbers says ``-`` or 0."""
-    found = re.fullmatch(r".*?\s(\d+)\s+\d+\s+(\d+)\s+\S+\s+(/\S*(?: \S+)*) (/.*)", line)
+    """``device total used available 7% /mount``, as df -P says it; one without such numbers has ``-`` or 0."""
+    found = re.fullmatch(r".*?\s(\d{1,18})\s+\d+\s+(\d{1,18})\s+\S+\s+(/.*)", line)
     if found and int(found[1]):
-        mount = found[3]
-        folders = known[mount].folders if mount in known else ()
-        known[mount] = Space(mount, int(found[1]) * unit, int(found[2]) * unit, (*folders, found[4]))
+        known[found[3]] = Space(found[3], int(found[1]) * unit, int(found[2]) * unit)
 
 
 def _int(text: str) -> int:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, Queue
-from urllib.parse import urlsplit
 
 from mendbook.preflight import drivers, endpoint, judge_host, judge_reach, session, ssh_route
 from mendbook.preflight.facts import Facts
@@ -143,29 +142,25 @@ class _Looker:
 
     def _endpoints(self, seen: Seen, deadline: Deadline) -> None:
         target, via = seen.target, seen.target.via
-        if target.connection != "local" or not target.endpoints:
-            # from another machine the addresses mean another network
+        if not target.endpoints:
             return
-        connect = _directly
-        if via is not None:
-            bastion = urlsplit(via)
-            if bastion.scheme != "ssh" or not bastion.hostname:
-                text = f"its addresses are reached by mend_via {bastion.scheme}://, which is not tried here"
-                seen.findings.append(Finding("not checked", "endpoint", text))
-                return
-            words = ["ssh", *(["-l", bastion.username] if bastion.username else [])]
-            words += ["-p", str(bastion.port)] if bastion.port else []
-            hops = ssh_route.route(words, bastion.hostname, deadline)
-
-            def connect(host: str, port: int, deadline: Deadline) -> None:
-                self._connections.channel(hops, host, port, deadline).close()
-
+        unchecked = "" if target.connection == "local" else "they are reached from the host itself"
+        if via and not via.startswith("ssh://"):
+            unchecked = f"mend_via leads to them by {via.partition(':')[0]}"
+        if unchecked:
+            text = f"the addresses in {', '.join(target.endpoints)} are not tried: {unchecked}"
+            seen.findings.append(Finding("not checked", "endpoint", text))
+            return
         try:
+            connect = self._through(ssh_route.bastion(via, deadline)) if via else _directly
             answers = endpoint.look(target.endpoints, connect, deadline)
         except Stopped as stopped:
             seen.findings.append(judge_reach.judge(stopped))
             return
         seen.findings += [found for answer in answers if (found := judge_reach.judge_endpoint(answer, via))]
+
+    def _through(self, hops: tuple[ssh_route.Hop, ...]) -> endpoint.Connect:
+        return lambda host, port, deadline: self._connections.channel(hops, host, port, deadline).close()
 
 
 class _PluginError(Exception):

@@ -100,7 +100,7 @@ def _python(target: Target, facts: Facts) -> Iterator[Finding]:
 
 def _install_python(facts: Facts, given: bool) -> str:
     if given:
-        return "correct ansible_python_interpreter, or take it out and let Ansible look"
+        return "correct ansible_python_interpreter; a container without Python is worked on from its host"
     command = "apt-get install python3" if {"debian", "ubuntu"} & set(facts.os) else "dnf install python3"
     return f"{command}; without one only raw works"
 

@@ -48,7 +48,7 @@ _CONTAINER = (
         "add the user to the group docker, or become",
     ),
     (
-        r"(stat|exec:? ?).*(/bin/sh|no such file)",
+        r'exec: "?/bin/sh|stat /bin/sh',
         "the container holds no shell",
         "modules cannot run in it; work from its host",
     ),
@@ -87,9 +87,8 @@ def judge_endpoint(answer: Answer, via: str | None) -> Finding | None:
 
 
 def judge_plugin(words: str) -> Finding:
-    """The error of a connection plugin in our words, its own behind them."""
-    short = " ".join(words.split())[:200]
+    """The error of a connection plugin in our words, or in its own when we have none."""
     for pattern, text, advice in _CONTAINER:
         if re.search(pattern, words, re.IGNORECASE):
-            return Finding("unreachable", "container", f"{text} ({short})", advice)
-    return Finding("unreachable", "connection", short, "try it: ansible -m raw -a id HOST")
+            return Finding("unreachable", "container", text, advice)
+    return Finding("unreachable", "connection", words[:300], "try it: ansible -m raw -a id HOST")

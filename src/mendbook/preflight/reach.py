@@ -7,23 +7,9 @@ import socket
 import time
 from dataclasses import dataclass
 
-STAGES = (
-    "dns",
-    "port closed",
-    "no answer",
-    "network",
-    "key unknown",
-    "key changed",
-    "key revoked",
-    "key not checked",
-    "login",
-    "session",
-    "settings",
-)
-
 
 class Stopped(Exception):
-    """The way ended at ``where`` (user@address:port) in one of STAGES; ``text`` says why in its own words.
+    """The way ended at ``where`` (user@address:port); ``stage`` is one of judge_reach, ``text`` says why.
 
     ``command`` shows a person more; ``at_bastion``: it was on the way to the host.
     """

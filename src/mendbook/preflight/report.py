@@ -65,7 +65,7 @@ def draw(seen: Sequence[Seen], seconds: float, out: TextIO) -> None:
             name = ""
     if troubled:
         console.print(table)
-    fine = len(seen) - len(troubled)
+    fine = sum(finding.worst(each.findings) >= finding.LEVELS.index("not checked") for each in seen)
     console.print(f"{fine} of {len(seen)} hosts are fine; looked at in {seconds:.1f} s")
     if clocks := spread(seen):
         console.print(f"clocks: {judge_host.span(clocks[0])} apart, give or take {judge_host.span(clocks[1])}")
@@ -105,4 +105,4 @@ def _facts(facts: Facts) -> dict[str, Any]:
 
 
 def _space(space: Space) -> dict[str, Any]:
-    return {"total": space.total, "available": space.available, "folders": list(space.folders)}
+    return {"total": space.total, "available": space.available}

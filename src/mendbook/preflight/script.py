@@ -86,12 +86,14 @@ say inside "$(id -u)"
 $mend_python -B -c "$probe" "$standard" "$drivers" 2>&1 </dev/null
 say python-end $?
 while [ -n "$mend_tmp" ] && [ ! -e "$mend_tmp" ]; do mend_tmp=${mend_tmp%/*}; done
+set --
 for folder in / /tmp /var "${mend_tmp:-/}"; do
     [ -d "$folder" ] || continue
-    if [ -w "$folder" ]; then say writable "$folder"; else say not-writable "$folder"; fi
-    say inodes "$(df -Pi "$folder" 2>/dev/null | tail -n 1) $folder"
-    say space "$(df -Pk "$folder" 2>/dev/null | tail -n 1) $folder"
+    [ -w "$folder" ] || say not-writable "$folder"
+    set -- "$@" "$folder"
 done
+df -Pk "$@" 2>/dev/null | while IFS= read -r line; do say space "$line"; done
+df -Pi "$@" 2>/dev/null | while IFS= read -r line; do say inodes "$line"; done
 while read -r _ folder _ options _; do
     if [ "$folder" = / ]; then say root "$options"; fi
 done 2>/dev/null </proc/self/mounts

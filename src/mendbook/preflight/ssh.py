@@ -17,7 +17,7 @@ from mendbook.preflight.ssh_route import Hop
 # what paramiko's threads complain of comes back as an exception, too
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
-_PROHIBITED, _CONNECT_FAILED = 1, 2
+_PROHIBITED = 1
 
 
 class _Unknown(paramiko.SSHException):  # type: ignore[misc]
@@ -72,9 +72,9 @@ class Connections:
             if error.code == _PROHIBITED:
                 text = f"{over} forwards no connections: AllowTcpForwarding and PermitOpen in its sshd_config"
                 raise Stopped("session", where, text) from None
-            words = error.text.lower()
-            stage = "port closed" if "refused" in words else "dns" if "name or service" in words else "no answer"
-            raise Stopped(stage, where, f"{over} cannot reach {where}: {error.text}") from None
+            # sshd tells no more than that it failed
+            text = f"{over} cannot reach {where} ({error.text}): nothing listens there, or it does not know the name"
+            raise Stopped("network", where, text) from None
         except (paramiko.SSHException, OSError, EOFError):
             raise Stopped("no answer", where, f"{over} got no answer from {where} in time") from None
 

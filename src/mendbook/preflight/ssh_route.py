@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 from mendbook.preflight.reach import Deadline, Stopped, address
 
@@ -58,6 +59,20 @@ def route(words: Sequence[str], host: str, deadline: Deadline, jumps: int = 0) -
         else:
             hops += (_hop(_settings(given[:-1], given[-1], deadline)),)
     return (*hops, hop)
+
+
+def bastion(via: str, deadline: Deadline) -> tuple[Hop, ...]:
+    """The hops of a ``mend_via`` that is ``ssh://[user@]host[:port][?config=/path]``."""
+    parts = urlsplit(via)
+    # no setting makes a run trust a bastion that is not known
+    words = ["ssh", "-o", "StrictHostKeyChecking=yes"]
+    for option, value in (
+        ("-F", parse_qs(parts.query).get("config", [""])[0]),
+        ("-l", parts.username),
+        ("-p", parts.port),
+    ):
+        words += [option, str(value)] if value else []
+    return route(words, parts.hostname or "", deadline)
 
 
 def _jump_words(words: Sequence[str], place: str) -> list[str]:
