@@ -25,7 +25,7 @@ def facts_of(topology, everything, own_name, params):
     by_node = {seen.node: seen for seen in everything}
     nodes = [_node(node, by_node.get(node), topology, slow.get(node), params) for node in topology.nodes]
     samples = [sample for seen in everything for sample in seen.samples]
-    keys = added(keyspace(seen.later or seen.node.info) for seen in everything if seen.node.role == "master")
+    keys = added(keyspace(seen.later or seen.info) for seen in everything if seen.node.role == "master")
     # who is at several nodes of a cluster is counted at each
     clients = [client for seen in everything for client in seen.clients or ()]
     facts = {
@@ -83,7 +83,7 @@ def _node(node, seen, topology, slow, params):
     }
     if seen is None:
         return found
-    info = seen.later or node.info
+    info = seen.later or seen.info
     master = next((other for other in topology.nodes if other.id == node.master), None)
     limit_of_clients = info.get("maxclients")
     recent = [one for one in slow or () if one["age_seconds"] <= params["slow_window_seconds"]]
@@ -91,7 +91,7 @@ def _node(node, seen, topology, slow, params):
         version=version(info),
         uptime_seconds=info.get("uptime_in_seconds"),
         memory=memory(info),
-        rates=rates(node.info, seen.later, seen.seconds, seen.asked),
+        rates=rates(seen.info, seen.later, seen.seconds),
         persistence=persistence(info),
         keyspace=keyspace(info),
         clients={

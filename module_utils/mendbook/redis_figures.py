@@ -38,22 +38,20 @@ def memory(info):
     }
 
 
-def rates(info, later, seconds, own=0):
+def rates(info, later, seconds):
     """Return the totals since the server's start, and per second between two looks that are ``seconds`` apart.
 
-    ``later`` is {} when the second look failed; then, and when the server has started anew in between, what is of the
-    interval is None. A hit rate is None while nobody has asked for a key. ``own`` commands were ours, and do not count.
+    ``later`` is None when the second look failed; then, and when the server has started anew in between, what is of the
+    interval is None. A hit rate is None while nobody has asked for a key.
     """
     newest = later or info
     known = {name: newest.get(field) for name, field in _COUNTERS.items()}
     found = {f"{name}_total": value for name, value in known.items()}
-    same = bool(later) and later.get("run_id") == info.get("run_id")
+    same = later is not None and later.get("run_id") == info.get("run_id")
     moved = {
         name: value - info[_COUNTERS[name]] if same and value is not None and _COUNTERS[name] in info else None
         for name, value in known.items()
     }
-    if moved["commands"] is not None:
-        moved["commands"] -= own
     for name in ("evicted", "expired", "commands"):
         found[f"{name}_per_second"] = None if moved[name] is None else round(max(0, moved[name]) / seconds, 2)
     found["hit_rate"] = hit_rate(known["hits"], known["misses"])

@@ -19,25 +19,21 @@ _SLOW_ENTRIES = 128
 
 
 class Seen:
-    """What one server said, beside its INFO.
+    """What one server said, beside the INFO by which it was found.
 
-    ``later`` is a second INFO, ``seconds`` after the first; ``pings`` are round trips in seconds, sorted; ``slow`` what
-    redis_slow.entries gives; ``events`` are LATENCY's, ``clients`` CLIENT LIST's dicts, ``samples`` of its keys (a
-    master's only), ``cluster`` what CLUSTER INFO says, ``asked`` how many commands we have sent between the two. What could not be asked is None, and ``missing`` says why:
-    [{fact, command, reason}].
+    ``pings`` are round trips in seconds, sorted; ``slow`` what redis_slow.entries gives; ``events`` are LATENCY's,
+    ``clients`` CLIENT LIST's dicts, ``samples`` of its keys (a master's only), ``cluster`` what CLUSTER INFO says.
+    ``info`` and ``later`` are two more INFOs, ``seconds`` apart. What could not be asked is None, and ``missing`` says
+    why: [{fact, command, rule, reason}].
     """
 
     def __init__(self, node):
         self.node = node
-        self.later = {}
+        self.pings = self.slow = self.events = self.clients = self.cluster = self.later = None
+        self.info = node.info
         self.seconds = 0.0
-        self.pings = self.slow = self.events = self.clients = self.cluster = None
         self.samples = []
         self.missing = []
-
-    @property
-    def asked(self):
-        return _PINGS + sum(sample.asked for sample in self.samples)
 
 
 def look(access, topology, params):
@@ -58,8 +54,8 @@ def _look_at(access, seen, in_cluster, params):
         _asked(access, seen, "cluster state", _cluster)
     if seen.node.role == "master":
         _asked(access, seen, "biggest prefixes", lambda seen: _sample(seen, access.db, params))
-    time.sleep(max(0.0, seen.node.looked + params["interval_seconds"] - time.monotonic()))
-    _asked(access, seen, "rates", _again)
+    # only now, when all that is ours is done: a full server evicts keys for the sake of our answers
+    _asked(access, seen, "rates", lambda seen: _twice(seen, params["interval_seconds"]))
 
 
 def _asked(access, seen, fact, ask):
@@ -99,9 +95,10 @@ def _cluster(seen):
     seen.cluster = seen.node.client.cluster("INFO")
 
 
-def _again(seen):
-    seen.later = seen.node.client.info()
-    seen.seconds = time.monotonic() - seen.node.looked
+def _twice(seen, interval):
+    seen.info, began = seen.node.client.info(), time.monotonic()
+    time.sleep(interval)
+    seen.later, seen.seconds = seen.node.client.info(), time.monotonic() - began
 
 
 def _sample(seen, default, params):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
@@ -22,8 +21,7 @@ class Node:
     master or replica; ``master`` the id of a replica's master, None where that is not known; ``slots`` the (first,
     last) ranges of a cluster's master; ``flags`` what its cluster says of it (``fail``, ``fail?``, ``noaddr``).
 
-    When it was reached, ``client`` is open and ``info`` what INFO said at ``looked`` (of the monotonic clock); if not,
-    ``error`` is the MendError.
+    ``client`` is open, and ``info`` what INFO said, when it was reached; otherwise ``error`` is the MendError.
     """
 
     def __init__(self, host, port, role, *, id=None, master=None, slots=(), flags=()):
@@ -36,7 +34,6 @@ class Node:
         self.flags = set(flags)
         self.client = None
         self.info = {}
-        self.looked = None
         self.error = None
 
     @property
@@ -45,7 +42,7 @@ class Node:
 
     def reach(self, client, info):
         """Note that this server has answered; what it says of itself now counts."""
-        self.client, self.info, self.looked = client, info, time.monotonic()
+        self.client, self.info = client, info
         self.role = _role(info)
 
 

@@ -18,13 +18,13 @@ _ELEMENTS = 5
 class Sample:
     """What was seen of one database of one server: ``prefixes`` as {prefix: [keys, bytes, largest]}, of ``keys``.
 
-    ``whole`` tells that all keys were seen, ``asked`` how many commands that took.
+    ``whole`` tells that all keys were seen.
     """
 
     def __init__(self, db, keys):
         self.db = db
         self.keys = keys
-        self.seen = self.asked = 0
+        self.seen = 0
         self.whole = False
         self.prefixes = {}
 
@@ -44,7 +44,6 @@ def take(connection, db, keys, most, seconds):
     sample = Sample(db, keys)
     deadline = time.monotonic() + seconds
     for cursor, names in scan(connection):
-        sample.asked += 1 + len(names)
         for start in range(0, len(names), _AT_ONCE):
             _weigh(connection, names[start : start + _AT_ONCE], sample)
         sample.whole = cursor == 0
