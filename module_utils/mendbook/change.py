@@ -185,12 +185,17 @@ def _in_its_place(error, attempt):
         # only what was read back is done
         words, kind = "changed, but it could not be read back: ", Unknown
     elif attempt.done:
-        words, kind = f"stopped after {len(attempt.done)} of {len(attempt.plan['changes'])}: ", Partial
+        words, kind = f"stopped after {_count(attempt.done)} of {_count(attempt.plan['changes'])}: ", Partial
     else:
         return error
     placed = kind(words + _sentence(error), getattr(error, "rule", None), getattr(error, "details", None))
     placed.__cause__ = error
     return placed
+
+
+def _count(entries):
+    """How many objects these entries stand for; one of a group stands for ``objects``."""
+    return sum(entry.get("objects", 1) for entry in entries)
 
 
 def _state(error, attempt, check_mode):

@@ -13,13 +13,15 @@ from .change import SIGNALS
 def held_signals():
     """Hold signals back for the moment in which it is open what was done; the first one counts when that is told.
 
+    Gives the list of those that came, for a moment that can be ended early.
+
     By handlers and not by a mask, which holds for one thread only: Python runs a handler whichever thread got the
     signal.
     """
     came = []
     before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in SIGNALS}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

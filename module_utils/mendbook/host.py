@@ -24,7 +24,7 @@ def target():
     return {
         "kind": "container" if _in_container() else "host",
         "id": f"host:{os.uname().nodename}",
-        "address": os.uname().nodename,
+        "address": None,
         "facts": {
             "machine_id": machine_id(),
             "boot_id": boot_id(),
