@@ -11,7 +11,6 @@ import socket
 import ssl
 
 from .errors import MendError
-from .plan_text import clean
 
 
 class DockerError(MendError):

@@ -1,0 +1,146 @@
+"""mend_docker_reclaim against an engine of its own: what it may find there, and what the engine's own client sees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import mend_docker_info
+import mend_docker_reclaim
+import pytest
+from ansible.module_utils.mendbook import docker_choice
+
+import docker_images
+from docker_lab import NO_PYTHON, DockerEngine, needs_engine
+from docker_registry import Registry, archive, config, layer
+from restore_lab import receipt_for, run_module
+
+LONG_AGO = "2025-01-02T03:04:05Z"
+_LISTS = {
+    "containers": ("ps", "--all", "--quiet", "--no-trunc"),
+    "images": ("images", "--all", "--quiet", "--no-trunc"),
+    "networks": ("network", "ls", "--quiet", "--no-trunc", "--filter", "type=custom"),
+    "volumes": ("volume", "ls", "--quiet"),
+}
+_REMOVE = {
+    "containers": ("rm", "--force", "--volumes"),
+    "images": ("rmi", "--force"),
+    "networks": ("network", "rm"),
+    "volumes": ("volume", "rm"),
+}
+
+
+class CleanLab:
+    """An engine with a registry. What a test makes in it is gone before the next one."""
+
+    def __init__(self) -> None:
+        self.engine = DockerEngine()
+        self.registry = Registry(self.engine.netns)
+        self.cli = self.engine.cli
+        self._runs = 0
+
+    def image(self, *tags: str, layers: Sequence[bytes] = (), labels: Mapping[str, str] = {}, seed: str = "") -> str:
+        """An image that was never in a registry; its id. Without tags it is dangling."""
+        made = config(self._layers(layers, seed or str(tags)), labels, LONG_AGO)
+        loaded = self.cli("load", stdin=archive(tags, self._layers(layers, seed or str(tags)), made))
+        return loaded.split()[-1] if not tags else self.cli("inspect", "--format", "{{.Id}}", tags[0])
+
+    def pull(self, name: str, tag: str, layers: Sequence[bytes] = (), seed: str = "") -> str:
+        """An image from the registry; its id. A tag that was pulled before moves on."""
+        content = self._layers(layers, seed or f"{name}:{tag}")
+        reference = self.registry.put(name, tag, content, config(content, {}, LONG_AGO))
+        self.cli("pull", "--quiet", reference)
+        return self.cli("inspect", "--format", "{{.Id}}", reference)
+
+    @staticmethod
+    def _layers(layers: Sequence[bytes], seed: str) -> Sequence[bytes]:
+        return layers or [layer(f"file-{seed.replace('/', '-')}", 10_000)]
+
+    def runnable(self, *tags: str) -> str:
+        """An image that can be run, of its own."""
+        return self.image(*tags, layers=[docker_images.small_tree(), layer(f"file {tags}", 1000)])
+
+    def stopped(self, name: str, image: str = NO_PYTHON, *options: str) -> str:
+        """A container that has run and ended; its id."""
+        given = [image] if image != NO_PYTHON else [self.engine.image(NO_PYTHON)]
+        self.cli("run", "--name", name, *options, *given, "sh", "-c", "echo said; echo written >/file")
+        return self.id(name)
+
+    def created(self, name: str, image: str, *options: str) -> str:
+        """A container that was never started; its id."""
+        return self.cli("create", "--name", name, *options, image, "sleep", "infinity")
+
+    def id(self, name: str) -> str:
+        return self.cli("inspect", "--format", "{{.Id}}", name)
+
+    def ids(self, kind: str) -> set[str]:
+        """What the engine's own client lists of containers, images, networks or volumes."""
+        return set(self.cli(*_LISTS[kind]).split())
+
+    def all(self) -> dict[str, Any]:
+        """Everything that the client can tell, to see that nothing has changed."""
+        found: dict[str, Any] = {kind: self.ids(kind) for kind in _LISTS}
+        return {**found, "usage": self.cli("system", "df", "--format", "{{json .}}")}
+
+    def info(self, **options: Any) -> dict[str, Any]:
+        return run_module(mend_docker_info, **{"docker_host": self.engine.docker_host, **options})
+
+    def plan(self, **options: Any) -> dict[str, Any]:
+        """mend_docker_reclaim in check mode: whatever nobody uses, however young, and no image kept for its age."""
+        return run_module(mend_docker_reclaim, check=True, **self._options(options))
+
+    def act(self, planned: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        """The same with the receipt for a plan."""
+        self._runs += 1
+        return run_module(
+            mend_docker_reclaim, receipt=receipt_for(planned, f"lab-{self._runs}"), **self._options(options)
+        )
+
+    def clean(self, **options: Any) -> dict[str, Any]:
+        """Plan and act at once; the plan's own answer when there is nothing to do, or it failed."""
+        planned = self.plan(**options)
+        return self.act(planned, **options) if planned["rc"] == 0 and planned["changed"] else planned
+
+    def _options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        given = {"docker_host": self.engine.docker_host, "min_age_seconds": 0, "keep_images": 0}
+        return {**given, "unpullable_images": True, **options}
+
+    def empty(self) -> None:
+        """Remove everything."""
+        for kind, words in _REMOVE.items():
+            if there := self.ids(kind):
+                self.engine.attempt(*words, *there)
+        self.cli("builder", "prune", "--all", "--force")
+        left = {kind: self.ids(kind) for kind in _LISTS}
+        assert not any(left.values()), left
+
+    def close(self) -> None:
+        self.registry.close()
+        self.engine.close()
+
+
+def objects(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first words of the objects of changes, or of what was done or skipped: "container web"."""
+    return [entry["object"].partition(" (")[0] for entry in entries]
+
+
+def reasons(result: Mapping[str, Any]) -> dict[str, str]:
+    """Why objects were skipped."""
+    return {entry["object"].partition(" (")[0]: entry["reason"] for entry in result["skipped_objects"]}
+
+
+@pytest.fixture(scope="session")
+def clean_engine() -> Iterator[CleanLab]:
+    """One per worker; only these tests look at everything that an engine holds, so it is no other test's."""
+    needs_engine()
+    with contextlib.closing(CleanLab()) as lab:
+        yield lab
+
+
+@pytest.fixture
+def docker(clean_engine: CleanLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[CleanLab]:
+    """The engine, empty, and what has only just been made is old enough."""
+    monkeypatch.setattr(docker_choice, "MIN_SECONDS", 0)
+    yield clean_engine
+    clean_engine.empty()
