@@ -1,4 +1,4 @@
-"""Keys on real Redis servers, mend_redis_flush against them, and raw clients as witnesses; a plugin of the flush tests."""
+"""Keys on real Redis servers, mend_redis_flush against them, and raw clients as witnesses; a plugin of its tests."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Selector:
 
     def __init__(self, params):
         self.patterns = [as_bytes(pattern) for pattern in params["patterns"]] or [EVERYTHING]
-        self.matches = matcher(params["patterns"]) or bool
+        self.matches = matcher(params["patterns"]) or _any_key
         self.kept = matcher(params["keep"])
         self.at_once = params["whole_database"] and self.kept is None
         self._protected = Recognizer([kind for kind in KINDS if kind not in params["include_kinds"]])
@@ -69,3 +69,7 @@ class Selector:
                 keys = [key for key in keys if not self.kept(key)]
         keys, spared = self._protected.split(keys)
         return keys, kept, spared
+
+
+def _any_key(_key):
+    return True
