@@ -51,12 +51,11 @@ class EngineHost:
             (self.folder / name).write_text(text)
         (self.folder / "shadow").write_text("root:*:19000::::::\n")
         (self.folder / "known_hosts").write_text(f"{self.address} {host_public}\n")
-        (self.folder / "sshd_config").write_text(
-            f"ListenAddress {self.address}\nHostKey {self.folder}/host_key\n"
-            f"AuthorizedKeysFile {self.folder}/authorized\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nUseDNS no\nPidFile none\n"
-            # a shell that believes to be an inner one reads no start files
-            f"SetEnv SHLVL=5 DOCKER_HOST={docker_host}\n"
-        )
+        # a shell that believes to be an inner one reads no start files
+        settings = [f"ListenAddress {self.address}", f"HostKey {self.folder}/host_key", "PidFile none", "UsePAM no"]
+        settings += [f"AuthorizedKeysFile {self.folder}/authorized", "StrictModes no", "UseDNS no"]
+        settings += ["PermitRootLogin prohibit-password", f"SetEnv SHLVL=5 DOCKER_HOST={docker_host}"]
+        (self.folder / "sshd_config").write_text("\n".join(settings) + "\n")
         self.ssh_config.write_text(
             f"Host {NAME}\n  HostName {self.address}\n  User root\n  IdentityFile {self.folder}/key\n"
             f"  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile none\n"
