@@ -194,9 +194,14 @@ class SshHosts:
         children = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text().split()
         if len(children) != 1:
             return False
-        host.pid = int(children[0])
-        # written after sshd listens; while it is not yet in its root, this is the machine's own file
-        return os.path.samefile(host.root, "/") is False and (host.root / "run" / "sshd.pid").exists()
+        root = Path(f"/proc/{children[0]}/root")
+        try:
+            # written after sshd listens; while it is not yet in its root, this is the machine's own file
+            ready = not os.path.samefile(root, "/") and (root / "run" / "sshd.pid").exists()
+        except OSError:  # it was a command on the way to sshd, and has ended
+            return False
+        host.pid = int(children[0]) if ready else 0
+        return ready
 
     def _write_files(self) -> None:
         hosts = self.hosts.values()
