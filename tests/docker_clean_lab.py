@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,13 +65,31 @@ class CleanLab:
 
     def stopped(self, name: str, image: str = NO_PYTHON, *options: str) -> str:
         """A container that has run and ended; its id."""
-        given = [image] if image != NO_PYTHON else [self.engine.image(NO_PYTHON)]
-        self.cli("run", "--name", name, *options, *given, "sh", "-c", "echo said; echo written >/file")
+        self.engine.image(NO_PYTHON)
+        self.cli("run", "--name", name, *options, image, "sh", "-c", "echo said; echo written >/file")
         return self.id(name)
 
     def created(self, name: str, image: str, *options: str) -> str:
         """A container that was never started; its id."""
-        return self.cli("create", "--name", name, *options, image, "sleep", "infinity")
+        made = self.engine.image(image) if image == NO_PYTHON else image
+        return self.cli("create", "--name", name, *options, made, "sleep", "infinity")
+
+    def age(self) -> None:
+        """Let all that is here be from long ago: the engine is killed, and its notes are changed."""
+        self.registry.close()
+        self.engine.stop()
+        root = self.engine.data_root
+        for path in root.glob("containers/*/config.v2.json"):
+            # not the year 1, which stands for never
+            path.write_text(re.sub(r'"2\d{3}-\d\d-\d\dT[^"]*Z"', f'"{LONG_AGO}"', path.read_text()))
+        for path in root.glob("image/*/imagedb/content/sha256/*"):
+            # the order in which they came is kept
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 300 * 86400 * 10**9))
+        store = root / "network/files/local-kv.db"
+        # of the same length, so that the database stays whole
+        store.write_bytes(re.sub(rb'"created":"\d{4}-\d\d-\d\dT', b'"created":"2025-01-02T', store.read_bytes()))
+        self.engine.start()
+        self.registry = Registry(self.engine.netns)
 
     def id(self, name: str) -> str:
         return self.cli("inspect", "--format", "{{.Id}}", name)
@@ -88,7 +108,7 @@ class CleanLab:
 
     def plan(self, **options: Any) -> dict[str, Any]:
         """mend_docker_reclaim in check mode: whatever nobody uses, however young, and no image kept for its age."""
-        return run_module(mend_docker_reclaim, check=True, **self._options(options))
+        return run_module(mend_docker_reclaim, **{"check": True, **self._options(options)})
 
     def act(self, planned: Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """The same with the receipt for a plan."""

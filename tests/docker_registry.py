@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+# nobody else is in the engine's network
+_PORT = 5000
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar"
@@ -72,7 +74,7 @@ class Registry:
     def __init__(self, netns: str) -> None:
         self._blobs: dict[str, tuple[str, bytes]] = {}
         listening = _socket_in(netns)
-        self.address = f"127.0.0.1:{listening.getsockname()[1]}"
+        self.address = f"127.0.0.1:{_PORT}"
         blobs = self._blobs
 
         class Handler(BaseHTTPRequestHandler):
@@ -123,7 +125,7 @@ def _socket_in(netns: str) -> socket.socket:
                 raise OSError(ctypes.get_errno(), "setns")
         finally:
             os.close(file)
-        made.append(socket.create_server(("127.0.0.1", 0), backlog=50))
+        made.append(socket.create_server(("127.0.0.1", _PORT), backlog=50))
 
     thread = threading.Thread(target=make)
     thread.start()
