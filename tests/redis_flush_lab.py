@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mend_redis_flush
 import pytest
 import redis
 
+from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.redis import Service
 from restore_lab import receipt_for, run_module
 
@@ -90,7 +91,7 @@ class FlushLab:
 
 
 @contextlib.contextmanager
-def flushing(service: Service, **options: Any) -> Iterator[FlushLab]:
+def _flushing(service: Service, **options: Any) -> Iterator[FlushLab]:
     """A lab for this service, whose keys are gone at the end."""
     with contextlib.closing(FlushLab(service, **options)) as lab:
         yield lab
@@ -99,17 +100,31 @@ def flushing(service: Service, **options: Any) -> Iterator[FlushLab]:
 
 @pytest.fixture
 def single(redis_single: Service) -> Iterator[FlushLab]:
-    with flushing(redis_single) as lab:
+    with _flushing(redis_single) as lab:
         yield lab
 
 
 @pytest.fixture
 def replicated(redis_replicated: Service) -> Iterator[FlushLab]:
-    with flushing(redis_replicated) as lab:
+    with _flushing(redis_replicated) as lab:
         yield lab
 
 
 @pytest.fixture
 def cluster(redis_cluster: Service) -> Iterator[FlushLab]:
-    with flushing(redis_cluster) as lab:
+    with _flushing(redis_cluster) as lab:
         yield lab
+
+
+@pytest.fixture
+def own_redis(redis_box: Sandbox) -> Iterator[Callable[..., FlushLab]]:
+    """Start a Redis that the test may break: ``own_redis(cluster=True, settings=...)``, the words of Service."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> FlushLab:
+            service = Service(name="own", **options)
+            redis_box.add(service)
+            stack.callback(redis_box.remove, "own")
+            return stack.enter_context(contextlib.closing(FlushLab(service)))
+
+        yield start
