@@ -74,10 +74,11 @@ class Endpoint:
         self.tls = scheme == "rediss://"
         self.files = {ours: params.get(ours) or options.get(theirs) for theirs, ours in _URI_OPTIONS.items() if ours}
         hosts, slash, path = address.partition("/")
-        self.path = unquote(slash + path) if scheme == "unix://" else None
-        self.entries = [] if self.path else [_entry(host) for host in hosts.split(",")]
-        if scheme == "unix://" and (hosts or not path):
+        local = scheme == "unix://"
+        if local and (hosts or not path):
             raise _bad("unix:// is followed by an absolute path: unix:///run/redis/redis.sock")
+        self.path = unquote(slash + path) if local else None
+        self.entries = [] if local else [_entry(host) for host in hosts.split(",")]
         self.db = _database(options.get("db") or ("" if self.path else path))
 
 

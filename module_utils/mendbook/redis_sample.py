@@ -16,9 +16,10 @@ _ELEMENTS = 5
 
 
 class Sample:
-    """What was seen of one database of one server: ``prefixes`` as {prefix: [keys, bytes, largest]}, of ``keys``.
+    """What was seen of one database of one server: ``prefixes`` as {prefix: [keys, bytes, largest]}.
 
-    ``whole`` tells that all keys were seen.
+    ``seen`` of its ``keys`` were looked at, also those whose size the user may not know; ``whole`` tells that these
+    were all.
     """
 
     def __init__(self, db, keys):
@@ -29,7 +30,6 @@ class Sample:
         self.prefixes = {}
 
     def add(self, key, size):
-        self.seen += 1
         found = self.prefixes.setdefault(prefix_of(key), [0, 0, 0])
         found[0] += 1
         found[1] += size
@@ -41,26 +41,31 @@ def take(connection, db, keys, most, seconds):
 
     SCAN goes through a hash table, so what comes first is as good as drawn by lot. Errors of the driver leave it.
     """
-    sample = Sample(db, keys)
+    sample, denied = Sample(db, keys), None
     deadline = time.monotonic() + seconds
     for cursor, names in scan(connection):
         for start in range(0, len(names), _AT_ONCE):
-            _weigh(connection, names[start : start + _AT_ONCE], sample)
+            denied = _weigh(connection, names[start : start + _AT_ONCE], sample) or denied
         sample.whole = cursor == 0
         if sample.seen >= most or time.monotonic() > deadline:
             break
+    if denied is not None and not sample.prefixes:
+        raise denied
     return sample
 
 
 def _weigh(connection, names, sample):
+    """Add these keys to the sample; return the last refusal, None without one."""
+    denied = None
     sizes = ask_all(connection, [("MEMORY", "USAGE", name, "SAMPLES", _ELEMENTS) for name in names])
-    denied = next((size for size in sizes if isinstance(size, redis.RedisError)), None)
-    if denied is not None and not sample.seen:
-        raise denied
     for name, size in zip(names, sizes):
-        # a key that is gone meanwhile has no size, and one that the user may not see tells none
-        if isinstance(size, int):
+        if isinstance(size, redis.RedisError):
+            denied = size
+        # a key that is gone meanwhile has no size
+        elif size is not None:
             sample.add(name, size)
+    sample.seen += len(names)
+    return denied
 
 
 def merged(samples, limit):

@@ -13,8 +13,8 @@ _FAMILIES = {
 }
 # where the first key stands, when it is not the next word; 0: there is none
 _KEY_AT = {
-    **dict.fromkeys(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO", "MEMORY", "OBJECT"), 3),
-    **dict.fromkeys(("XGROUP", "XINFO", "BITOP"), 2),
+    **dict.fromkeys(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"), 3),
+    **dict.fromkeys(("XGROUP", "XINFO", "MEMORY", "OBJECT", "BITOP"), 2),
     **dict.fromkeys(("ZUNION", "ZINTER", "ZDIFF", "SINTERCARD", "ZINTERCARD", "LMPOP", "ZMPOP"), 2),
     **dict.fromkeys(("ACL", "AUTH", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "HELLO"), 0),
     **dict.fromkeys(("INFO", "LATENCY", "MODULE", "MONITOR", "PUBLISH", "PUBSUB", "SCRIPT", "SLOWLOG", "SYNC"), 0),
@@ -33,7 +33,7 @@ def redacted(words):
         shown.append(_word(words[1]))
     if name == "SCAN":
         at = _match_at(words)
-    elif at == 3 and name not in _FAMILIES and words[2:3] == [_NO_KEYS]:
+    elif at == 3 and words[2:3] == [_NO_KEYS]:
         at = 0
     if at and len(words) > at:
         shown.append(pattern_of(words[at]))
