@@ -1,0 +1,84 @@
+"""Which files are open, as a real /proc tells, and one that was made up."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from ansible.module_utils.mendbook import disk_in_use
+from ansible.module_utils.mendbook.disk_in_use import InUse
+
+
+def key_of(path):
+    seen = os.stat(path)
+    return seen.st_dev, seen.st_ino
+
+
+def in_use(*paths, **options):
+    found = InUse({os.stat(path).st_dev for path in paths}, **options)
+    found.look()
+    return found
+
+
+def test_an_open_file_is_found_with_its_process_and_a_closed_one_is_not(tmp_path):
+    opened, closed = tmp_path / "open.log", tmp_path / "closed.log"
+    closed.touch()
+    with opened.open("a"):
+        found = in_use(tmp_path)
+        assert found.files[key_of(opened)] == os.getpid() and key_of(closed) not in found.files
+        assert f"(pid {os.getpid()})" in found.who(*key_of(opened))
+        assert found.who(*key_of(closed)) is None
+    found.look()
+    assert key_of(opened) not in found.files
+
+
+def test_a_file_that_was_renamed_while_it_is_open_is_still_found(tmp_path):
+    with (tmp_path / "a.log").open("a"):
+        (tmp_path / "a.log").rename(tmp_path / "a.log.1")
+        assert key_of(tmp_path / "a.log.1") in in_use(tmp_path).files
+
+
+def test_an_answer_is_used_until_it_is_no_longer_fresh(tmp_path, monkeypatch):
+    found = in_use(tmp_path)
+    with (tmp_path / "a.log").open("a"):
+        found.look_again()
+        assert key_of(tmp_path / "a.log") not in found.files
+        monkeypatch.setattr(disk_in_use, "FRESH_SECONDS", 0)
+        found.look_again()
+        assert key_of(tmp_path / "a.log") in found.files
+
+
+def test_what_lies_on_a_server_that_may_never_answer_is_not_looked_at(tmp_path, monkeypatch):
+    line = f"30 20 0:40 / {tmp_path} rw shared:1 - nfs4 server:/x rw\n"
+    (tmp_path / "mountinfo").write_text(line)
+    monkeypatch.setattr(disk_in_use, "MOUNTINFO", str(tmp_path / "mountinfo"))
+    with (tmp_path / "a.log").open("a"):
+        assert key_of(tmp_path / "a.log") not in in_use(tmp_path).files
+
+
+def test_processes_of_others_are_counted_and_those_that_end_are_not(tmp_path, monkeypatch):
+    for pid in ("1", "2", "3"):
+        (tmp_path / pid / "fd").mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    listdir = os.listdir
+
+    def with_answers(path):
+        if path.endswith("/1/fd/"):
+            raise PermissionError(13, "Permission denied")
+        if path.endswith("/2/fd/"):
+            raise ProcessLookupError(3, "No such process")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", with_answers)
+    found = in_use(tmp_path, proc=str(tmp_path))
+    assert (found.unseen, found.files) == (1, {})
+
+
+@pytest.mark.parametrize("comm", ["a\nb\x1b[31m\n", None])
+def test_the_name_of_a_process_is_text_or_its_number(tmp_path, comm):
+    (tmp_path / "7").mkdir()
+    if comm is not None:
+        (tmp_path / "7/comm").write_text(comm)
+    found = InUse(set(), proc=str(tmp_path))
+    found.files = {(1, 2): 7}
+    assert found.who(1, 2) == (r"a\nb\x1b[31m (pid 7)" if comm else "pid 7")
