@@ -16,6 +16,7 @@ from typing import NoReturn
 from mendbook import environment, processes
 from mendbook.content import Procedure
 from mendbook.errors import Cancelled, Failed, InvalidInventory, NothingMatched, StateUnknown, TimedOut
+from mendbook.inventory_words import unreadable
 from mendbook.outcome import WORD_OF_CODE, HostResult, Outcome, worst
 from mendbook.results import Step, Story, host_result, is_mend
 from mendbook.stop import Stop
@@ -110,7 +111,7 @@ def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began
         limit = f"the limit {request.limit!r} matches no host of the inventory" if request.limit else "no host matches"
         raise NothingMatched(limit)
     if _BAD_INVENTORY.search(said):
-        raise InvalidInventory(f"the inventory cannot be read:\n{story.said()}")
+        raise InvalidInventory(unreadable(story.said()))
     known = _story_so_far(request, story, "failed", Failed.exit_code, began, cut_off) if story.steps else None
     raise Failed(f"ansible-playbook ended early:\n{story.said() or '(it said nothing)'}", outcome=known)
 

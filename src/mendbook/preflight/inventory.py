@@ -20,6 +20,7 @@ import msgspec
 from mendbook import content, environment
 from mendbook.engine import private_folder
 from mendbook.errors import InvalidInventory, NothingMatched, TimedOut
+from mendbook.inventory_words import unreadable
 from mendbook.preflight.reach import Deadline
 from mendbook.preflight.target import Target
 from mendbook.results import plain
@@ -82,8 +83,7 @@ class AnsibleSide:
     def _explain(self) -> None:
         if self._process.wait() == _NOTHING:
             raise NothingMatched("no host of the inventory matched; see: ansible-inventory -i INVENTORY --graph")
-        lines = plain(self._errors.read_text(encoding="utf-8", errors="replace")).strip().splitlines()
-        raise InvalidInventory("the inventory cannot be read: " + "\n".join(lines[-5:]))
+        raise InvalidInventory(unreadable(plain(self._errors.read_text(encoding="utf-8", errors="replace")).strip()))
 
 
 @contextlib.contextmanager
