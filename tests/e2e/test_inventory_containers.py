@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
 import testinfra
-from gate_lab import CONTENT
 
 from containers_lab import BINS, DEFAULT_ENGINE, SHIPPED, containers_inventory
+from docker_lab import BASE
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_lab", "containers_lab"]
@@ -65,28 +66,49 @@ def test_a_diagnosis_of_every_container(containers, playbook, collections):
     assert all(entry["status"] == "ok" for entry in played.results)
 
 
-def test_a_change_in_a_container_is_planned_made_and_not_made_again(containers, playbook, collections, seen, inventory):
-    containers("web", "hosts"), containers("web2", "hosts")
-    # become as a host needs it; in a container the engine gives the user
-    task = {"name": "Touch", "mend_touch": {"folder": "/srv", "names": ["left"]}, "become": True}
-    plays = [{"name": "Trial", "hosts": "hosts", "gather_facts": False, "tasks": [task]}]
-    env = collections | {"ANSIBLE_LIBRARY": str(CONTENT / "library")}
-    for web in ("web", "web2"):
-        seen(web).check_output("mkdir -p /srv")
-    checked = playbook(plays, "--check", env=env)
-    assert [result["state"] for result in checked.of("mend_touch")] == ["planned"] * 2, checked.stdout
-    assert not seen("web").file("/srv/left").exists
-    assert [result["state"] for result in playbook(plays, env=env).of("mend_touch")] == ["done"] * 2
-    assert seen("web").file("/srv/left").is_file and seen("web2").file("/srv/left").user == "root"
-    assert [result["state"] for result in playbook(plays, env=env).of("mend_touch")] == ["nothing to do"] * 2
+def test_a_change_in_containers_is_planned_made_and_not_made_again(containers, playbook, collections, seen):
+    webs = ["web", "web2"]
+    for web in webs:
+        containers(web, "hosts")
+        seen(web).check_output("mkdir /var/log && touch -d '90 days ago' /var/log/old.log && touch /var/log/new.log")
+    checked = playbook("clean_disk", "--check", env=collections)
+    assert [result["state"] for result in checked.of("mend_disk_reclaim")] == ["planned"] * 2, checked.stdout
+    assert [result["plan"]["target"]["kind"] for result in checked.of("mend_disk_reclaim")] == ["container"] * 2
+    assert all(seen(web).file("/var/log/old.log").exists for web in webs)
+    # the role wants become, as hosts do; in a container the engine gives the user
+    cleaned = playbook("clean_disk", env=collections)
+    assert [result["state"] for result in cleaned.of("mend_disk_reclaim")] == ["done"] * 2, cleaned.stdout
+    for web in webs:
+        assert not seen(web).file("/var/log/old.log").exists and seen(web).file("/var/log/new.log").is_file
+    again = playbook("clean_disk", env=collections)
+    assert [result["state"] for result in again.of("mend_disk_reclaim")] == ["nothing to do"] * 2
 
 
-def test_without_an_engine_nothing_is_run(tmp_path, playbook, collections, inventory):
+def test_a_container_that_is_replaced_after_the_plan_is_not_cleaned(
+    containers, docker_engine, playbook, collections, seen
+):
+    containers("web", "hosts", options=["--hostname=web"])
+    seen("web").check_output("mkdir /var/log && touch -d 2020-01-01 /var/log/old.log")
+    docker = f"env DOCKER_HOST={docker_engine.docker_host} PATH={docker_engine.environment['PATH']} docker"
+    run = f"{docker} run --detach --name web --hostname web --label mendbook.group=hosts --volume /usr:/usr:ro {BASE}"
+    files = 'sh -c "mkdir /var/log && touch -d 2020-01-01 /var/log/old.log"'
+    script = f"({docker} rm --force web && {run} && {docker} exec web {files}) >/dev/null && echo false"
+    # the gate asks for a hold between the plan and the act
+    variables = {"mend_hold": f"{{{{ lookup('ansible.builtin.pipe', {script!r}) }}}}"}
+    played = playbook("clean_disk", env=collections, variables=variables)
+    (result,) = played.of("mend_disk_reclaim")
+    assert result["mend"]["reason"] == "drift", played.stdout
+    assert seen("web").file("/var/log/old.log").exists
+
+
+def test_without_an_engine_nothing_is_run_and_the_cause_stands_first(inventory, tmp_path, collections):
     file = inventory / "docker.yml"
     file.write_text(file.read_text().replace("docker.sock", "nowhere.sock"))
-    played = playbook("diagnose_disk", env=collections)
-    assert played.rc != 0 and played.results == []
-    assert "Error connecting" in played.stderr
+    command = [str(BINS / "mendbook"), "run", "diagnose_disk", "-i", str(inventory)]
+    environment = os.environ | collections | {"MENDBOOK_STATE": str(tmp_path / "state")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 64
+    assert "mendbook: the inventory cannot be read: no Docker engine answers where it says" in done.stderr
 
 
 def test_the_shipped_inventory_names_the_usual_engine():
