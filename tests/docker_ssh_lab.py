@@ -39,6 +39,10 @@ class EngineHost:
     def ssh_config(self) -> Path:
         return self.folder / "ssh_config"
 
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
     def via(self, container: str, **options: str) -> str:
         given = {"host": f"ssh://root@{NAME}", "config": str(self.ssh_config), **options}
         return f"docker://{container}?" + "&".join(f"{name}={value}" for name, value in given.items())
@@ -50,7 +54,7 @@ class EngineHost:
             (self.folder / name).touch(0o600)
             (self.folder / name).write_text(text)
         (self.folder / "shadow").write_text("root:*:19000::::::\n")
-        (self.folder / "known_hosts").write_text(f"{self.address} {host_public}\n")
+        self.known_hosts.write_text(f"{self.address} {host_public}\n")
         # a shell that believes to be an inner one reads no start files
         settings = [f"ListenAddress {self.address}", f"HostKey {self.folder}/host_key", "PidFile none", "UsePAM no"]
         settings += [f"AuthorizedKeysFile {self.folder}/authorized", "StrictModes no", "UseDNS no"]
@@ -58,7 +62,7 @@ class EngineHost:
         (self.folder / "sshd_config").write_text("\n".join(settings) + "\n")
         self.ssh_config.write_text(
             f"Host {NAME}\n  HostName {self.address}\n  User root\n  IdentityFile {self.folder}/key\n"
-            f"  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile none\n"
+            f"  IdentitiesOnly yes\n  UserKnownHostsFile {self.known_hosts}\n  GlobalKnownHostsFile none\n"
         )
 
 

@@ -11,10 +11,12 @@ _CAUSES = (
     (r"No module named 'requests'", "it needs the Python library requests: pip install 'mendbook[collections]'"),
     (_NO_ENGINE + r".*PermissionError\(13", "this user may not talk to the Docker engine that it names (docker_host)"),
     (_NO_ENGINE, "no Docker engine answers where it says (docker_host): is it running there? systemctl status docker"),
+    (r"Error connecting: (?P<why>[^\n]+)", "its Docker engine (docker_host) is not reached: {why}"),
 )
 
 
 def unreadable(said: str) -> str:
     """The words for an inventory that cannot be read: the cause where it is a known one, then what Ansible has said."""
-    known = next((words for pattern, words in _CAUSES if re.search(pattern, said, re.DOTALL)), "")
-    return f"the inventory cannot be read: {known}".rstrip() + f"\n{said}"
+    found = ((words, re.search(pattern, said, re.DOTALL)) for pattern, words in _CAUSES)
+    cause = next((words.format(**match.groupdict()) for words, match in found if match), "")
+    return f"the inventory cannot be read: {cause}".rstrip() + f"\n{said}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -13,7 +14,7 @@ from containers_lab import BINS, DEFAULT_ENGINE, SHIPPED, containers_inventory
 from docker_lab import BASE
 
 pytestmark = pytest.mark.e2e
-pytest_plugins = ["docker_lab", "containers_lab"]
+pytest_plugins = ["docker_lab", "docker_ssh_lab", "containers_lab", "ssh_lab"]
 
 
 @pytest.fixture
@@ -109,6 +110,19 @@ def test_without_an_engine_nothing_is_run_and_the_cause_stands_first(inventory, 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 64
     assert "mendbook: the inventory cannot be read: no Docker engine answers where it says" in done.stderr
+
+
+def test_containers_of_an_engine_behind_ssh(containers, engine_by_ssh, inventory, playbook, collections, tmp_path):
+    containers("far", "hosts")
+    home = tmp_path / "home" / ".ssh"
+    home.mkdir(parents=True)
+    for name, file in {"config": engine_by_ssh.ssh_config, "known_hosts": engine_by_ssh.known_hosts}.items():
+        (home / name).write_text(file.read_text())
+    file = inventory / "docker.yml"
+    file.write_text(re.sub("docker_host: .*", "docker_host: ssh://root@build1", file.read_text()))
+    played = playbook("diagnose_disk", env=collections | {"HOME": str(home.parent)})
+    assert played.rc == 0, played.stdout + played.stderr
+    assert [result["target"]["kind"] for result in played.of("mend_disk_info")] == ["container"]
 
 
 def test_the_shipped_inventory_names_the_usual_engine():

@@ -17,6 +17,10 @@ CONNECT = PARSE + "Error connecting: Error while fetching server API version: "
         ),
         (CONNECT + "('Connection aborted.', PermissionError(13, 'Permission denied'))", "this user may not talk"),
         (CONNECT + "('Connection\naborted.', FileNotFoundError(2, 'No such file'))", "no Docker engine answers where"),
+        (
+            PARSE + "Error connecting: Server '192.0.2.7' not found in known_hosts\nand more",
+            "its Docker engine (docker_host) is not reached: Server '192.0.2.7' not found in known_hosts\n",
+        ),
         ("Missing dependency: No module named 'requests'", "it needs the Python library requests"),
     ],
 )
