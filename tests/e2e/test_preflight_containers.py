@@ -66,7 +66,7 @@ def test_each_container_says_what_is_wrong_with_it(faulty, collections, tmp_path
 
 def test_an_engine_that_does_not_answer_is_not_taken_for_a_container_that_is_gone(faulty, collections, tmp_path):
     done = checked(
-        containers, tmp_path, "docker_api", collections, ansible_docker_docker_host=f"unix://{tmp_path}/none.sock"
+        faulty, tmp_path, "docker_api", collections, ansible_docker_docker_host=f"unix://{tmp_path}/none.sock"
     )
     assert done.found("pf-good") == UNREACHABLE
     assert "no Docker engine answers" in done.words("pf-good")

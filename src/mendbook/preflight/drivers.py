@@ -53,13 +53,14 @@ def needs(engines: Iterable[str]) -> list[Need]:
 
 def too_old(library: str, version: str) -> str | None:
     """What mendbook's own requirements say (``>=4.20,<4.21``) when this version is not what they ask for."""
-    from packaging.version import InvalidVersion
+    from packaging.version import InvalidVersion, Version
 
     specifier = _requirements().get(library)
     try:
-        return str(specifier) if specifier is not None and not specifier.contains(version, prereleases=True) else None
+        fits = specifier is None or specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
         return None
+    return None if fits else str(specifier)
 
 
 def how_to_install(library: str, os: Iterable[str], python: str) -> str:

@@ -14,6 +14,8 @@ from mendbook.preflight.target import Become, Target
 OLDEST = (3, 9)
 # A module of ansible and its parameters are under this size; less is a full disk.
 FULL_BYTES, FULL_INODES = 1 << 20, 16
+# what is left when discovery finds nothing; anything else it found by looking, such as a version manager's shim
+_LAST_RESORT = "/usr/bin/python3"
 _PATHS = ("/", "/tmp", "/var")  # noqa: S108 - only named
 
 
@@ -83,8 +85,8 @@ def _python(target: Target, facts: Facts) -> Iterator[Finding]:
         return
     path, said = facts.python_path, f" ({facts.python_said})" if facts.python_said else ""
     given = target.interpreter is not None
-    if not facts.python and facts.python_exit in (126, 127) and "pyenv" not in said:
-        what = "is not there or cannot be run" if given else "is not there, nor any other that Ansible looks for"
+    if not facts.python and facts.python_exit in (126, 127) and (given or path == _LAST_RESORT):
+        what = f"is not there or cannot be run{said}" if given else "is not there, nor any other that Ansible looks for"
         yield Finding("problem", "python", f"no Python: {path} {what}", _install_python(facts, given))
     elif not facts.python:
         advice = "set ansible_python_interpreter to a real one, such as /usr/bin/python3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -52,7 +53,8 @@ def here(target: Target, drivers: Iterable[str], deadline: Deadline) -> Facts:
         try:
             return _converse(_Process(process, deadline), target, text)
         finally:
-            process.kill()
+            # with what it has started: a df that hangs, too
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def behind_plugin(ask: Callable[[str, str], tuple[str, float, float]], target: Target, drivers: Iterable[str]) -> Facts:

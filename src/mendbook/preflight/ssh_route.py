@@ -103,7 +103,7 @@ def _settings(words: Sequence[str], host: str, deadline: Deadline) -> dict[str, 
         raise Stopped("settings", host, f"{words[0]} -G did not end in time", command=shlex.join(command)) from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Stopped("settings", host, f"ssh does not take these options: {lines[-1]}", command=shlex.join(command))
+        raise Stopped("settings", host, f"ssh does not take these options: {lines[0]}", command=shlex.join(command))
     said: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         name, _, value = line.partition(" ")
