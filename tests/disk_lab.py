@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,13 @@ def old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def mounted(folder: Path, options: str = "size=1m", kind: str = "tmpfs") -> Iterator[Path]:
-    """A small file system at a folder, gone at the end; only root may make one."""
+    """A small file system at a folder, or with ``bind`` another folder (``kind``); only root may make one."""
     if os.geteuid():
         words = "only root can mount a file system"
         pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", kind, "-o", options, kind, str(folder)], check=True)
+    how = ["--bind", kind] if options == "bind" else ["-t", kind, "-o", options, kind]
+    subprocess.run(["mount", *how, str(folder)], check=True)
     try:
         yield folder
     finally:
@@ -120,6 +121,3 @@ def reasons(result: dict[str, Any]) -> dict[str, str]:
 def gone(result: dict[str, Any]) -> int:
     """How many files a result says that it removed or emptied."""
     return sum(entry.get("objects", 1) for entry in result["done"])
-
-
-Hook = Callable[[], None]

@@ -57,8 +57,8 @@ def walk(path, points, seconds, limit):
 
 
 def _read(stack, tally, until):
-    """Read depth first, from where the stack of open folders says, until it is empty or the time is over."""
-    while stack and time.monotonic() < until:
+    """Read depth first, from where the stack of open folders says, at least one step and until the time is over."""
+    while stack:
         folder = stack[-1]
         if folder.pending:
             below = tally.enter(folder, folder.pending.pop())
@@ -69,6 +69,8 @@ def _read(stack, tally, until):
             folder.read(tally, until)
         else:
             tally.leave(stack.pop())
+        if time.monotonic() >= until:
+            return
 
 
 def descriptors():
