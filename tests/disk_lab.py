@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mend_disk_reclaim
 import pytest
-from ansible.module_utils.mendbook import disk_rules, host_lock
+from ansible.module_utils.mendbook import host_lock
 
 from restore_lab import receipt_for, run_module
 
 DAY = 86400
-MONTH = 30 * DAY
 
 
 class Disk:
@@ -70,6 +67,16 @@ class Disk:
         planned = self.plan(**options)
         return self.act(planned, **options) if planned["rc"] == 0 else planned
 
+    @staticmethod
+    def gone(result: dict[str, Any]) -> int:
+        """How many files a result says that it removed or emptied."""
+        return sum(entry.get("objects", 1) for entry in result["done"])
+
+    @staticmethod
+    def reasons(result: dict[str, Any]) -> dict[str, str]:
+        """What was skipped, by the last part of its name, and why."""
+        return {entry["object"].rpartition("/")[2]: entry["reason"] for entry in result["skipped_objects"]}
+
 
 @pytest.fixture
 def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,46 +85,5 @@ def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, own_lock: None, monkeypatch: pytest.MonkeyPatch) -> Disk:
+def disk(tmp_path: Path, own_lock: None) -> Disk:
     return Disk(tmp_path / "cleaned", tmp_path / "victims")
-
-
-@pytest.fixture
-def old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what came a moment ago be old: nobody can set when a file was changed."""
-    monkeypatch.setattr(disk_rules, "MIN_AGE_SECONDS", 0)
-
-
-@contextmanager
-def mounted(folder: Path, options: str = "size=1m", kind: str = "tmpfs") -> Iterator[Path]:
-    """A small file system at a folder, or with ``bind`` another folder (``kind``); only root may make one."""
-    if os.geteuid():
-        words = "only root can mount a file system"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-    folder.mkdir(parents=True, exist_ok=True)
-    how = ["--bind", kind] if options == "bind" else ["-t", kind, "-o", options, kind]
-    subprocess.run(["mount", *how, str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def filled(folder: Path, leave: int = 0) -> None:
-    """Take every byte of a small file system but for ``leave``."""
-    with (folder / "ballast").open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            file.truncate(max(0, file.tell() - leave))
-
-
-def reasons(result: dict[str, Any]) -> dict[str, str]:
-    """What was skipped, by the last part of its name, and why."""
-    return {entry["object"].rpartition("/")[2]: entry["reason"] for entry in result["skipped_objects"]}
-
-
-def gone(result: dict[str, Any]) -> int:
-    """How many files a result says that it removed or emptied."""
-    return sum(entry.get("objects", 1) for entry in result["done"])

@@ -12,6 +12,8 @@ from .disk_root import is_plain_file
 
 # so many files between two looks at the processes, the clock and the signals
 _PORTION = 500
+# by so much the times that the kernel writes may be behind the clock
+_TICK_NS = 50_000_000
 _GONE = "it had gone by itself"
 _OTHER_FOLDER = "its folder is gone, or another one now"
 
@@ -69,8 +71,10 @@ class Act:
     def left(self):
         """Return the paths of files that are still there although they were removed, or not empty though emptied."""
         found = []
+        # a new file may have the name by now, and even the number
+        before_ns = self._now * 1e9 - _TICK_NS
         for batch in self.choice.removals:
-            found += self._still_there(batch, lambda seen, blocks: True)
+            found += self._still_there(batch, lambda seen, blocks: seen.st_ctime_ns < before_ns)
         for batch in self.choice.emptied:
             # it may have grown again since
             found += self._still_there(batch, lambda seen, blocks: seen.st_blocks >= blocks)
@@ -209,7 +213,6 @@ class Act:
             found = []
             for name in gone.keys() & set(os.listdir(fd)):
                 seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                # a new file may have the name by now
                 if seen.st_ino == batch.inodes[gone[name]] and is_as_before(seen, batch.blocks[gone[name]]):
                     found.append(batch.path(name))
             return found

@@ -1,0 +1,58 @@
+"""Mounts, full disks and programs that have files open: what tests of disks have around them, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def mounted(folder: Path, options: str = "size=1m", kind: str = "tmpfs") -> Iterator[Path]:
+    """A small file system at a folder, or with ``bind`` another folder (``kind``); only root may make one."""
+    if os.geteuid():
+        words = "only root can mount a file system"
+        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+    folder.mkdir(parents=True, exist_ok=True)
+    how = ["--bind", kind] if options == "bind" else ["-t", kind, "-o", options, kind]
+    subprocess.run(["mount", *how, str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def filled(folder: Path, leave: int = 0) -> None:
+    """Take every byte of a small file system but for ``leave``."""
+    with (folder / "ballast").open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            file.truncate(max(0, file.tell() - leave))
+
+
+@contextmanager
+def mounted_file(source: Path, place: Path) -> Iterator[None]:
+    """A file that is mounted over another one."""
+    subprocess.run(["mount", "--bind", str(source), str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def held_open(path: Path) -> Iterator[int]:
+    """The pid of another process that has the file open to append to it."""
+    with path.open("a") as file:
+        program = subprocess.Popen(["sleep", "1000"], stdout=file)
+    try:
+        yield program.pid
+    finally:
+        program.kill()
+        program.wait()
