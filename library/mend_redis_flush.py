@@ -107,7 +107,7 @@ read_back:
   returned: on success, when acting
   type: dict
 figures:
-  description: Seconds that it took, and keys that were removed.
+  description: Seconds that it took, rounds over all masters, keys that were removed, and keys whose answer was lost.
   returned: always
   type: dict
 diff:

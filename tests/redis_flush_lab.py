@@ -128,3 +128,9 @@ def own_redis(redis_box: Sandbox) -> Iterator[Callable[..., FlushLab]]:
             return stack.enter_context(contextlib.closing(FlushLab(service)))
 
         yield start
+
+
+@pytest.fixture
+def lab_of() -> Callable[[Service], FlushLab]:
+    """Make a lab for a service that outlives the test; close it."""
+    return FlushLab

@@ -89,7 +89,12 @@ class Flush:
                 rounds.remove(lambda number: progress.update("removing keys", number, max(number, total), "keys"))
             except Exception as error:
                 failed = error
-        self.figures.update(seconds=round(time.monotonic() - began, 3), keys_removed=rounds.removed)
+        self.figures.update(
+            seconds=round(time.monotonic() - began, 3),
+            keys_removed=rounds.removed,
+            keys_unanswered=rounds.unanswered,
+            rounds=rounds.number,
+        )
         yield from self._items(plan, failed)
         if failed is not None:
             raise self._told(failed)

@@ -99,8 +99,9 @@ class Rounds:
     seen every key that was there all the time: SCAN promises that. A key on its way from A to B may be missed at both;
     but the next round looks at B after this one was through with A. So with open slots two such rounds in a row count.
 
-    ``masters`` are those of the last look, ``done`` is {object: keys removed}, ``unanswered`` how many keys were told
-    to go when a connection broke, ``last`` the last round that counts, ``kept`` the kept keys that the first one saw.
+    ``masters`` are those of the last look, ``number`` counts rounds, ``done`` is {object: keys removed}, ``unanswered``
+    how many keys were told to go when a connection broke, ``last`` the last round that counts, and ``kept`` the kept
+    keys that the first of those has seen.
     """
 
     def __init__(self, access, masters, presence, selector, params, places_of):
@@ -113,7 +114,7 @@ class Rounds:
         self._places_of = places_of
         self.masters = masters
         self.done = {}
-        self.unanswered = 0
+        self.unanswered = self.number = 0
         self.last = self.kept = None
 
     @property
@@ -126,6 +127,7 @@ class Rounds:
         while True:
             masters = self.masters
             this = Round(self._places_of(masters), self._selector, self._budget)
+            self.number += 1
             self._go(this, report)
             if this.failed:
                 raise self._translated(this)
