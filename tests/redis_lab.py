@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import mend_redis_info
 import pytest
 import trustme
 
@@ -11,6 +13,7 @@ import mendbook.sandbox
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.redis import Certificate, Service
 from redis_cli import build, certificate
+from restore_lab import run_module
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +63,28 @@ def redis_certificate(redis_authority: trustme.CA, tmp_path_factory: pytest.Temp
 def redis_tls(redis_box: Sandbox, redis_certificate: Certificate) -> Iterator[Service]:
     """Debian's server, which takes TLS only."""
     yield from _started(redis_box, Service(name="tls", binary=build("debian"), certificate=redis_certificate))
+
+
+@pytest.fixture
+def redis_look() -> Callable[..., dict[str, Any]]:
+    """A run of mend_redis_info, with its two looks close together: ``redis_look(uri, **options)``."""
+
+    def look(uri: str, **options: Any) -> dict[str, Any]:
+        return run_module(mend_redis_info, **{"uri": uri, "interval_seconds": 0.1, **options})
+
+    return look
+
+
+@pytest.fixture
+def redis_added(redis_box: Sandbox) -> Iterator[Callable[..., Service]]:
+    """Start a Redis of the test's own: ``redis_added(settings={...})``; it is gone at the end."""
+    names: list[str] = []
+
+    def add(**options: Any) -> Service:
+        names.append(f"own{len(names)}")
+        return redis_box.add(Service(name=names[-1], **options))
+
+    yield add
+    for name in names:
+        if name in redis_box.names:
+            redis_box.remove(name)
