@@ -41,6 +41,7 @@ def ask(*words, content=NOTES):
     [
         (["sch"], ["schedule"]),
         (["run", "w"], ["write_note"]),
+        (["preflight", "-i", "a,", "w"], ["write_note"]),
         (["show", ""], ["look_around", "undo_write_note", "write_note"]),
         (["schedule", "lo"], ["look_around"]),
         (["completion", "z"], ["zsh"]),
