@@ -21,7 +21,7 @@ ANSWER = """Last login: yesterday
 @@user\tops
 @@groups\tops sudo
 @@os\tdebian
-@@remote-tmp\t/home/ops/.ansible/tmp
+@@remote-tmp\t/home/user/.ansible/tmp
 @@python-path\t/usr/bin/python3
 @@become-begin\t1
 [sudo via ansible, key=abcdef] password:

@@ -21,9 +21,9 @@ from typing import Any
 
 from ansible import constants as C  # type: ignore[import-untyped]
 from ansible.cli import CLI  # type: ignore[import-untyped]
+from ansible.config.manager import ensure_type  # type: ignore[import-untyped]
 from ansible.errors import AnsibleError  # type: ignore[import-untyped]
 from ansible.inventory.manager import InventoryManager  # type: ignore[import-untyped]
-from ansible.module_utils.parsing.convert_bool import boolean  # type: ignore[import-untyped]
 from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
 from ansible.playbook.play_context import PlayContext  # type: ignore[import-untyped]
 from ansible.plugins.loader import (  # type: ignore[import-untyped]
@@ -102,8 +102,8 @@ class Inventory:
     def _escalation(self, values: Mapping[str, Any], templar: Any, value: Any, shell: Any) -> dict[str, Any] | None:
         wanted = value("ansible_become")
         for name, default in self._become.items() if wanted is None else ():
-            wanted = wanted or boolean(value(name, default), strict=False)
-        if not boolean(wanted or False, strict=False):
+            wanted = wanted or ensure_type(value(name, default), "bool")
+        if not ensure_type(wanted or False, "bool"):
             return None
         method = str(value("ansible_become_method", C.DEFAULT_BECOME_METHOD))
         plugin = become_loader.get(method)
