@@ -1,123 +1,157 @@
-"""Folders with files of any age on this machine, and mend_disk_reclaim against them; a plugin of the disk tests."""
+"""File systems of every kind in a mount namespace of their own, and mend_disk_info among them; a plugin of tests.
+
+Nothing that is mounted there is seen outside or outlives the process that started it. Only root can do that.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mend_disk_reclaim
 import pytest
-from ansible.module_utils.mendbook import disk_rules, host_lock
 
-from restore_lab import receipt_for, run_module
+HERE = Path(__file__).resolve().parent
+# a file system of a program that says hello and then answers nothing: whoever asks waits in the kernel, and cannot be
+# killed, as with a dead NFS server
+SILENT_PROGRAM = """
+import ctypes, os, struct, sys
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"silent", os.fsencode(sys.argv[1]), f"fuse.{sys.argv[2]}".encode(), 0, options.encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+unique = struct.unpack_from("<Q", os.read(device, 1 << 17), 8)[0]
+init = struct.pack("<IIIIHHIIHHI", 7, 31, 65536, 0, 12, 9, 4096, 1, 1, 0, 0) + bytes(28)
+os.write(device, struct.pack("<IiQ", 16 + len(init), 0, unique) + init)
+print("mounted", flush=True)
+while True:
+    # taken, so that whoever waits for the answer no longer listens to signals
+    os.read(device, 1 << 17)
+    print("asked", flush=True)
+"""
+_RUN = """
+import json, os, sys
+sys.path[:0] = sys.argv[1:3]
+import ansible.module_utils
+ansible.module_utils.__path__.append(sys.argv[3])
+import mend_disk_info
+from ansible.module_utils.testing import patch_module_args
+if len(sys.argv) > 4:
+    os.setgroups([])
+    os.setgid(int(sys.argv[4]))
+    os.setuid(int(sys.argv[4]))
+with patch_module_args(json.load(sys.stdin)):
+    mend_disk_info.main()
+"""
 
-DAY = 86400
-MONTH = 30 * DAY
 
+class MountLab:
+    """A mount namespace, and a folder that only exists there."""
 
-class Disk:
-    """A folder that may be cleaned, with another one beside it that may not."""
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
+        enter = ["unshare", "--mount", "--propagation", "private", "--fork", "--kill-child", "sh", "-c"]
+        hold = 'mount -t tmpfs -o size=64m mount-lab "$1" && mkdir "$1/m" && echo ready && exec sleep infinity'
+        holder = self._popen([*enter, hold, "sh", str(folder)])
+        self.pid = int(Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0])
 
-    def __init__(self, root: Path, victims: Path) -> None:
-        self.root = root
-        self.victims = victims
-        self._runs = 0
-        for folder in (root, victims):
-            folder.mkdir(parents=True, exist_ok=True)
+    def _popen(self, command: list[str]) -> subprocess.Popen[str]:
+        """Start a program that ends with this one, and wait for the first line that it says."""
+        ends_with_us = ["setpriv", "--pdeathsig", "KILL", *command]
+        process = subprocess.Popen(ends_with_us, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self._started.append(process)
+        assert process.stdout and process.stdout.readline(), f"{command} ended"
+        return process
 
-    def file(self, name: str | bytes, days: float = 60, size: int = 5000, folder: Path | None = None) -> Path:
-        """Make a file below the root that was last written so many days ago."""
-        path = Path(os.fsdecode(os.path.join(os.fsencode(folder or self.root), os.fsencode(name))))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * size)
-        written = time.time() - days * DAY
-        os.utime(path, (written, written))
-        return path
+    @property
+    def inside(self) -> list[str]:
+        """What stands before a command that shall run among the mounts."""
+        return ["nsenter", f"--mount=/proc/{self.pid}/ns/mnt"]
 
-    def names(self, folder: Path | None = None) -> list[str]:
-        """The files below the root as find sees them, with what find escapes."""
-        command = ["find", str(folder or self.root), "!", "-type", "d", "-printf", r"%P\0"]
-        listed = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-        return sorted(name.decode("utf-8", "backslashreplace") for name in listed.split(b"\0") if name)
+    def run(self, *command: str | Path) -> str:
+        """Run a command among the mounts; its output. This is the observer, and what changes the world."""
+        done = subprocess.run([*self.inside, *map(str, command)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
 
-    def options(self, **changed: Any) -> dict[str, Any]:
-        """A rule for logs that are a month old, unless the test says otherwise."""
-        given = {"allowed_roots": [str(self.root)]}
-        if not {"rules", "backups"} & set(changed):
-            given["rules"] = [self.rule()]
-        return {**given, **changed}
+    def sh(self, script: str, *arguments: str | Path) -> str:
+        """Run a script of the shell; its arguments are $1 and so on."""
+        return self.run("sh", "-ceu", script, "sh", *arguments)
 
-    def rule(self, *patterns: str, **changed: Any) -> dict[str, Any]:
-        return {"root": str(self.root), "patterns": list(patterns or ["*.log"]), **changed}
+    def start(self, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a program among the mounts that lives as long as the lab, and wait for the first line it says."""
+        return self._popen([*self.inside, *map(str, command)])
 
-    def plan(self, **options: Any) -> dict[str, Any]:
-        """mend_disk_reclaim in check mode."""
-        return run_module(mend_disk_reclaim, **{"check": True, **self.options(**options)})
+    def tmpfs(self, name: str, options: str = "size=10m") -> Path:
+        """A new file system at a new mount point of this name."""
+        point = self.folder / "m" / name
+        self.run("mkdir", "-p", point)
+        self.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", point)
+        return point
 
-    def act(self, planned: dict[str, Any], **options: Any) -> dict[str, Any]:
-        """The same with the receipt for a plan."""
-        self._runs += 1
-        receipt = receipt_for(planned, f"lab-{self._runs}")
-        return run_module(mend_disk_reclaim, receipt=receipt, **self.options(**options))
+    def ext4(self, name: str, megabytes: int = 24, options: str = "loop", *mkfs: str) -> Path:
+        """A real disk's file system, on a file."""
+        image, point = self.folder / f"{name}.img", self.folder / "m" / name
+        self.run("truncate", "-s", f"{megabytes}M", image)
+        self.run("mkfs.ext4", "-q", *mkfs, image)
+        self.run("mkdir", "-p", point)
+        self.run("mount", "-o", options, image, point)
+        return point
 
-    def reclaim(self, **options: Any) -> dict[str, Any]:
-        """Plan and act at once; the plan's own answer when it failed."""
-        planned = self.plan(**options)
-        return self.act(planned, **options) if planned["rc"] == 0 else planned
+    def silent(self, name: str, subtype: str = "sshfs") -> subprocess.Popen[str]:
+        """Mount what never answers; its program, whose end is the only thing that frees who waits."""
+        point = self.folder / "m" / name
+        self.run("mkdir", "-p", point)
+        return self.start(sys.executable, "-c", SILENT_PROGRAM, point, subtype)
+
+    def info(self, user_id: int | None = None, **options: Any) -> dict[str, Any]:
+        """One run of the module among the mounts, in a process of its own: its result, with rc."""
+        paths = [HERE.parent / "library", HERE, HERE.parent / "module_utils"]
+        command = [sys.executable, "-c", _RUN, *map(str, paths), *([str(user_id)] if user_id is not None else [])]
+        # without a look at the rest of this machine, unless the test asks for it
+        given = {"path": str(self.folder / "m"), **options}
+        done = subprocess.run(
+            [*self.inside, *command],
+            input=json.dumps({name: value for name, value in given.items() if value is not None}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.stdout, done.stderr
+        return {**json.loads(done.stdout), "rc": done.returncode}
+
+    def close(self) -> None:
+        for process in reversed(self._started):
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
-def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock of the test's own: two workers are two operators at one host."""
-    monkeypatch.setattr(host_lock, "_places", lambda: (str(tmp_path / "locks"),))
-
-
-@pytest.fixture
-def disk(tmp_path: Path, own_lock: None, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(tmp_path / "cleaned", tmp_path / "victims")
-
-
-@pytest.fixture
-def old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what came a moment ago be old: nobody can set when a file was changed."""
-    monkeypatch.setattr(disk_rules, "MIN_AGE_SECONDS", 0)
-
-
-@contextmanager
-def mounted(folder: Path, options: str = "size=1m", kind: str = "tmpfs") -> Iterator[Path]:
-    """A small file system at a folder, or with ``bind`` another folder (``kind``); only root may make one."""
+def disks(tmp_path: Path) -> Iterator[MountLab]:
     if os.geteuid():
-        words = "only root can mount a file system"
+        words = "only root can mount file systems: run these tests with sudo"
         pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-    folder.mkdir(parents=True, exist_ok=True)
-    how = ["--bind", kind] if options == "bind" else ["-t", kind, "-o", options, kind]
-    subprocess.run(["mount", *how, str(folder)], check=True)
+    folder = tmp_path / "disks"
+    folder.mkdir()
+    lab = MountLab(folder)
     try:
-        yield folder
+        yield lab
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        lab.close()
 
 
-def filled(folder: Path, leave: int = 0) -> None:
-    """Take every byte of a small file system but for ``leave``."""
-    with (folder / "ballast").open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            file.truncate(max(0, file.tell() - leave))
+def row_of(facts: dict[str, Any], point: Path) -> dict[str, Any]:
+    """The file system that is mounted there."""
+    (row,) = [one for one in facts["file_systems"] if one["mount"] == str(point)]
+    return row
 
 
-def reasons(result: dict[str, Any]) -> dict[str, str]:
-    """What was skipped, by the last part of its name, and why."""
-    return {entry["object"].rpartition("/")[2]: entry["reason"] for entry in result["skipped_objects"]}
-
-
-def gone(result: dict[str, Any]) -> int:
-    """How many files a result says that it removed or emptied."""
-    return sum(entry.get("objects", 1) for entry in result["done"])
+def verdicts_of(facts: dict[str, Any], point: Path) -> dict[str, str]:
+    """What is said of each threshold there."""
+    return {one["check"]: one["verdict"] for one in facts["verdicts"] if one.get("mount") == str(point)}
