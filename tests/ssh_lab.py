@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,15 @@ class SshHost:
 class SshHosts:
     """Hosts of these names; with ``behind`` that one, too, and the others are reached by nobody else.
 
-    ``size`` are the mount options of each root file system (``size=64m,nr_inodes=2k``).
+    ``size`` are the mount options of each root file system (``size=64m,nr_inodes=2k``), ``aliases`` more names that the
+    hosts know: ``{"db.inside": "127.0.0.1"}``.
     """
 
     folder: Path
     names: Sequence[str]
     behind: str | None = None
     size: str = "size=512m"
+    aliases: Mapping[str, str] = field(default_factory=dict)
     user: str = USER
     hosts: dict[str, SshHost] = field(default_factory=dict)
 
@@ -133,7 +135,8 @@ class SshHosts:
         far = list(self.names) if self.behind else []
         addresses = {name: f"{prefix}{number}" for number, name in enumerate(near, 10)}
         addresses |= {name: f"{_BEHIND}{number}" for number, name in enumerate(far, 10)}
-        known = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in addresses.items())
+        names = {"localhost": "127.0.0.1", **addresses, **self.aliases}
+        known = "".join(f"{address} {name}\n" for name, address in names.items())
         for name, address in addresses.items():
             plugs = [str(front), "eth0", f"{address}/24", f"{prefix}1"]
             if name in far:
@@ -191,17 +194,14 @@ class SshHosts:
     def _is_ready(self, host: SshHost) -> bool:
         log = self.folder / f"{host.name}.log"
         assert host.process.poll() is None, f"{host.name} ended while it was started: {log.read_text()}"
-        children = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text().split()
-        if len(children) != 1:
-            return False
-        root = Path(f"/proc/{children[0]}/root")
-        try:
-            # written after sshd listens; while it is not yet in its root, this is the machine's own file
-            ready = not os.path.samefile(root, "/") and (root / "run" / "sshd.pid").exists()
-        except OSError:  # it was a command on the way to sshd, and has ended
-            return False
-        host.pid = int(children[0]) if ready else 0
-        return ready
+        # the shell that makes the host has other children before; one that is over is not to be looked at
+        with contextlib.suppress(OSError):
+            for child in Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text().split():
+                root = Path(f"/proc/{child}/root")
+                # written after sshd listens; who is not yet in its own root has this machine's
+                if not os.path.samefile(root, "/") and (root / "run" / "sshd.pid").exists():
+                    host.pid = int(child)
+        return host.pid > 0
 
     def _write_files(self) -> None:
         hosts = self.hosts.values()
