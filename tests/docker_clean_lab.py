@@ -126,6 +126,16 @@ class CleanLab:
         given = {"docker_host": self.engine.docker_host, "min_age_seconds": 0, "keep_images": 0}
         return {**given, "unpullable_images": True, **options}
 
+    @staticmethod
+    def objects(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The objects of changes, or of what was done or skipped, without their ids: "container web"."""
+        return [entry["object"].partition(" (")[0] for entry in entries]
+
+    @staticmethod
+    def reasons(result: Mapping[str, Any]) -> dict[str, str]:
+        """Why objects were skipped."""
+        return {entry["object"].partition(" (")[0]: entry["reason"] for entry in result["skipped_objects"]}
+
     def empty(self) -> None:
         """Remove everything."""
         for kind, words in _REMOVE.items():
@@ -138,16 +148,6 @@ class CleanLab:
     def close(self) -> None:
         self.registry.close()
         self.engine.close()
-
-
-def objects(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The first words of the objects of changes, or of what was done or skipped: "container web"."""
-    return [entry["object"].partition(" (")[0] for entry in entries]
-
-
-def reasons(result: Mapping[str, Any]) -> dict[str, str]:
-    """Why objects were skipped."""
-    return {entry["object"].partition(" (")[0]: entry["reason"] for entry in result["skipped_objects"]}
 
 
 @pytest.fixture(scope="session")

@@ -122,6 +122,9 @@ class Engine:
         )
 
     def _answer(self, method, path, status, data):
+        if not data.strip() and status < 400 and status != http.client.NO_CONTENT:
+            # cut off in its headers it looks like an answer in which nothing is
+            raise self._lost(http.client.IncompleteRead(b""), method, path)
         try:
             answer = json.loads(data) if data.strip() else None
         except ValueError:

@@ -87,7 +87,7 @@ def networks_of(container):
     """
     settings = (container.get("NetworkSettings") or {}).get("Networks") or {}
     found = set(settings) | {one.get("NetworkID") for one in settings.values() if one}
-    return found | {(container.get("HostConfig") or {}).get("NetworkMode")} - {None, ""}
+    return (found | {(container.get("HostConfig") or {}).get("NetworkMode")}) - {None, ""}
 
 
 def volumes_of(container):

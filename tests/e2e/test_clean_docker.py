@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.mendbook import docker_reclaim, docker_removal
 
-from docker_clean_lab import objects, reasons
 from docker_lab import NO_PYTHON
 from docker_registry import layer
 from local_inventory import local_inventory
@@ -44,7 +43,7 @@ def test_the_playbook_gives_back_what_is_old_and_unused_and_nothing_else(docker,
     result = played.of("mend_docker_reclaim")[0]
     assert played.rc == 0 and result["state"] == "planned" and docker.all() == before
     plan = result["plan"]
-    assert sorted(objects(plan["changes"])) == sorted(
+    assert sorted(docker.objects(plan["changes"])) == sorted(
         ["container nightly-report", "container never-started", "network left-over", "image <none>:<none>"]
         + [f"image 127.0.0.1:5000/shop/api:1.{number}" for number in (0, 1)]
     )
@@ -59,12 +58,12 @@ def test_the_playbook_gives_back_what_is_old_and_unused_and_nothing_else(docker,
     played = playbook("clean_docker", variables={"docker_clean_containers": False})
     result = played.of("mend_docker_reclaim")[0]
     assert played.rc == 0 and (result["state"], result["plan"]["risk"]) == ("done", "changes")
-    assert objects(result["done"])[-1] == "network left-over" and len(result["done"]) == 4
+    assert docker.objects(result["done"])[-1] == "network left-over" and len(result["done"]) == 4
     assert docker.ids("images") & {*old, dangling} == set(old[2:])
     assert docker.ids("containers") >= {stopped, never, young} and network not in docker.ids("networks")
 
     played = playbook("clean_docker", variables={"docker_clean_confirm": target})
-    assert played.rc == 0 and set(objects(played.of("mend_docker_reclaim")[0]["done"])) == {
+    assert played.rc == 0 and set(docker.objects(played.of("mend_docker_reclaim")[0]["done"])) == {
         "container nightly-report", "container never-started",
     }  # fmt: skip
     assert docker.ids("containers") == {young, docker.id("shop")} and docker.ids("volumes") == {"shop-data"}
@@ -83,7 +82,7 @@ def test_check_mode_changes_nothing_and_the_second_run_finds_nothing(docker):
     planned = docker.plan(anonymous_volumes=True)
     assert planned["changed"] and docker.all() == before
     result = docker.act(planned, anonymous_volumes=True)
-    assert result["state"] == "done" and objects(result["done"]) == objects(planned["plan"]["changes"])
+    assert result["state"] == "done" and docker.objects(result["done"]) == docker.objects(planned["plan"]["changes"])
     assert docker.plan(anonymous_volumes=True)["state"] == "nothing to do"
     assert docker.ids("volumes") == {"kept"}
 
@@ -115,7 +114,7 @@ def test_what_compose_has_built_before_is_a_release_of_its_service(docker):
 def test_an_image_from_no_registry_stays_unless_it_is_asked_for_and_confirmed(docker):
     local, pulled = docker.image("shop-tools:1"), docker.pull("shop/api", "1")
     planned = docker.plan(unpullable_images=False)
-    assert objects(planned["plan"]["changes"]) == ["image 127.0.0.1:5000/shop/api:1"]
+    assert docker.objects(planned["plan"]["changes"]) == ["image 127.0.0.1:5000/shop/api:1"]
     assert planned["plan"]["risk"] == "changes"
     assert any("kept, in no registry" in note and "shop-tools:1" in note for note in planned["plan"]["notes"])
     asked = docker.plan()["plan"]
@@ -155,7 +154,7 @@ def test_an_image_goes_with_the_stopped_container_that_was_its_last_user(docker)
     # with the container kept, its image is kept
     assert docker.plan(containers=False)["plan"]["changes"] == []
     result = docker.clean()
-    assert objects(result["done"]) == ["container one-off", "image tool:1"] and image not in docker.ids("images")
+    assert docker.objects(result["done"]) == ["container one-off", "image tool:1"] and image not in docker.ids("images")
 
 
 def test_what_runs_waits_or_was_only_made_just_now_stays(docker):
@@ -165,7 +164,7 @@ def test_what_runs_waits_or_was_only_made_just_now_stays(docker):
     docker.created("made", NO_PYTHON)
     assert docker.plan(min_age_seconds=3600)["plan"]["changes"] == []
     result = docker.clean()
-    assert objects(result["done"]) == ["container made"]
+    assert docker.objects(result["done"]) == ["container made"]
     assert {docker.id(name) for name in ("runs", "paused", "crashes")} == docker.ids("containers")
 
 
@@ -184,11 +183,11 @@ def test_what_is_protected_by_name_or_label_stays(docker):
         protected_names=["backup-*", "shop/api", "shop/web:1", NO_PYTHON], protected_labels=["team=shop"]
     )
     gone = ["container by-key", "container other", "container pod", "image tools:1"]
-    assert sorted(objects(planned["plan"]["changes"])) == gone
-    assert sorted(objects(docker.plan(protected_names=["*"])["plan"]["changes"])) == []
+    assert sorted(docker.objects(planned["plan"]["changes"])) == gone
+    assert sorted(docker.objects(docker.plan(protected_names=["*"])["plan"]["changes"])) == []
     docker.engine.attempt("rm", "backup-db")
     kept = docker.plan(images=False, networks=False)["plan"]
-    assert objects(kept["changes"]) == ["container other", "container by-value"]
+    assert docker.objects(kept["changes"]) == ["container other", "container by-value"]
     assert any(note.startswith("kept, protected by name or label: 2") for note in kept["notes"])
 
 
@@ -202,7 +201,7 @@ def test_networks_of_stopped_containers_and_of_compose_projects_stay(docker):
     docker.created("created", NO_PYTHON, "--network", "of-created")
     # docker network prune takes them all, and neither container starts again
     result = docker.clean(containers=False, images=False)
-    assert sorted(objects(result["done"])) == ["network gone_default", "network unused"]
+    assert sorted(docker.objects(result["done"])) == ["network gone_default", "network unused"]
     docker.cli("start", "stopped"), docker.cli("start", "created")
 
 
@@ -233,7 +232,7 @@ def test_an_image_that_another_was_built_on_stays_and_goes_after_it(docker):
         planned["plan"]["notes"]
     )
     result = docker.clean()
-    assert objects(result["done"]) == ["container user", "image app:1", "image base:1"]
+    assert docker.objects(result["done"]) == ["container user", "image app:1", "image base:1"]
     assert docker.ids("images") == set() and base
     assert docker.plan()["state"] == "nothing to do"
 
@@ -247,7 +246,10 @@ def test_build_cache_goes_by_age_and_what_images_share_goes_with_them(docker):
     (change,) = docker.plan(images=False)["plan"]["changes"]
     assert change["object"] == "build cache" and change["bytes"] < 700_000
     result = docker.clean(protected_names=["base"])
-    assert objects(result["done"]) == ["image built:1", "build cache"] and result["read_back"]["freed_bytes"] >= 700_000
+    assert (
+        docker.objects(result["done"]) == ["image built:1", "build cache"]
+        and result["read_back"]["freed_bytes"] >= 700_000
+    )
     assert docker.plan(protected_names=["base"])["state"] == "nothing to do"
     assert json.loads(docker.cli("system", "df", "--format", "{{json .}}").splitlines()[3])["Size"] == "0B"
 
@@ -258,7 +260,7 @@ def test_names_with_odd_characters(docker):
     docker.stopped("a.b-c_d", NO_PYTHON, "--label", "key=with = and\nnewline\x1b[31m")
     planned = docker.plan()
     assert len(planned["plan"]["changes"]) == 4
-    assert objects(docker.act(planned)["done"]) == objects(planned["plan"]["changes"])
+    assert docker.objects(docker.act(planned)["done"]) == docker.objects(planned["plan"]["changes"])
     assert docker.ids("networks") == docker.ids("containers") == docker.ids("images") == set()
 
 
@@ -297,8 +299,8 @@ def test_what_came_into_use_or_went_between_plan_and_removal_is_left_and_said(do
 
     just_before("container", meanwhile)
     result = docker.clean()
-    assert objects(result["done"]) == ["container idle"]
-    assert reasons(result) == {
+    assert docker.objects(result["done"]) == ["container idle"]
+    assert docker.reasons(result) == {
         "container started": "it is running now",
         "container restarted": "it was started and has stopped again meanwhile",
         "container gone": "it had gone by itself",
@@ -324,8 +326,8 @@ def test_images_networks_and_volumes_that_came_into_use_are_left_and_said(docker
     just_before("image", meanwhile)
     options = {"anonymous_volumes": True, "protected_names": [NO_PYTHON]}
     result = docker.clean(**options)
-    assert objects(result["done"]) == ["image idle:1"]
-    assert reasons(result) == {
+    assert docker.objects(result["done"]) == ["image idle:1"]
+    assert docker.reasons(result) == {
         "image used:1": "container user uses it now",
         "image tagged:1": "it has other tags now",
         "image gone:1": "it had gone by itself",
