@@ -15,7 +15,7 @@ from redis.retry import Retry
 from .errors import MendError
 from .host import user
 from .reach import route
-from .redis_errors import translate, translated
+from .redis_errors import CONNECTING, translate, translated
 from .redis_options import APPLICATION, Endpoint, address_text
 
 
@@ -80,7 +80,7 @@ class Access:
         client = redis.Redis(connection_pool=pool)
         self._clients.append(client)
         where = address_text(host, port)
-        with translated(self.params, "connecting", where):
+        with translated(self.params, CONNECTING, where):
             pool.release(pool.get_connection())
         return client
 

@@ -116,9 +116,17 @@ _ANSWERS = (
         "the server does not have this command, or its provider has switched it off",
     ),
 )
+# what we do, and what the driver says, while there is no connection yet
+CONNECTING, _CONNECTING = "connecting", "connecting to"
 _PERMISSION = re.compile(r"permissions? to run the '([^']+)'")
 _CLOSED = (
     "the connection was closed: the server stopped, somebody ended it, or it speaks TLS (rediss://) or is not Redis"
+)
+_HUNG_UP = (
+    "redis_tls_client_certificate",
+    "tls",
+    "TLS: the server hung up after the handshake: it wants a client certificate that it trusts: name it with "
+    "tls_certificate_file and tls_key_file",
 )
 _SILENT = (
     "no answer in time: check that the server is up, that nothing like KEYS or a long script holds it up, and the "
@@ -136,8 +144,12 @@ def translate(error, params, doing="", address=None):
     for secret in secrets_in(params):
         said = said.replace(secret, "***")
     rule, stage, words, command = _classify(error, said)
-    if rule == "redis_timeout" and (params.get("uri") or "").startswith("rediss://"):
-        words += "; a server without TLS does not answer to rediss:// either"
+    if (params.get("uri") or "").startswith("rediss://"):
+        if rule == "redis_timeout":
+            words += "; a server without TLS does not answer to rediss:// either"
+        elif rule == "redis_closed" and doing == CONNECTING and _CONNECTING not in said:
+            # only then does TLS 1.3 tell a client that its certificate is wanted, and often it is too late to hear it
+            rule, stage, words = _HUNG_UP
     where = address or hosts_in(params.get("uri") or "")
     doing = f" while {doing}" if doing else ""
     details = {"address": where, "stage": stage}
@@ -179,6 +191,8 @@ def _network(error, said):
     if isinstance(cause, socket.gaierror):
         words = "the host name cannot be resolved: check the name in the URI and the resolver of this machine"
         return "redis_dns", "dns", words
+    if isinstance(cause, ssl.SSLEOFError) and _CONNECTING not in said:
+        return "redis_closed", "tcp", _CLOSED
     if isinstance(cause, ssl.SSLError):
         return _tls(cause, said)
     if isinstance(cause, (ConnectionRefusedError, FileNotFoundError)):
@@ -187,8 +201,10 @@ def _network(error, said):
         return "redis_socket", "tcp", "this user may not use the socket: join the group that it belongs to"
     if isinstance(cause, (ConnectionResetError, BrokenPipeError)) or "closed" in said:
         return "redis_closed", "tcp", _CLOSED
-    words = "it cannot be reached: check the network and the firewall between this machine and the server"
-    return "redis_unreachable", "tcp", words
+    if isinstance(cause, OSError):
+        words = "it cannot be reached: check the network and the firewall between this machine and the server"
+        return "redis_unreachable", "tcp", words
+    return "redis_connection", "tcp", "the connection failed"
 
 
 def _tls(cause, said):

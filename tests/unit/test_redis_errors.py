@@ -60,6 +60,7 @@ def test_how_far_a_connection_came_is_known_by_its_cause(cause, rule, stage):
         (redis.TimeoutError("Timeout reading from socket"), "redis_timeout"),
         (redis.ConnectionError("Connection closed by server."), "redis_closed"),
         (redis.exceptions.InvalidResponse('Protocol error, got "H" as reply type byte'), "redis_protocol"),
+        (redis.ConnectionError("Connection has data"), "redis_connection"),
         (redis.RedisError("something else"), "redis"),
     ],
 )
@@ -120,6 +121,24 @@ def test_no_password_and_no_control_character_is_in_the_words():
         raise redis.ResponseError("ERR bad \x1b[31m canary\n in it")
     assert "canary" not in raised.value.msg and "\x1b" not in raised.value.msg
     assert raised.value.details["address"] == "cache2:6379"
+
+
+@pytest.mark.parametrize(
+    "cause", [ssl.SSLEOFError(8, "EOF occurred"), ConnectionResetError(104, "reset"), BrokenPipeError(32, "pipe")]
+)
+def test_who_hangs_up_after_the_handshake_wants_a_certificate(cause):
+    def said(words, uri):
+        try:
+            try:
+                raise cause
+            except OSError:
+                raise redis.ConnectionError(words)  # noqa: B904 - as the driver does
+        except redis.RedisError as error:
+            return translate(error, {"uri": uri}, "connecting").rule
+
+    assert said("Error 8 while writing to socket. EOF", "rediss://cache1") == "redis_tls_client_certificate"
+    assert said("Error 8 while writing to socket. EOF", "redis://cache1") == "redis_closed"
+    assert said("Error 8 connecting to cache1:6379. EOF", "rediss://cache1") != "redis_tls_client_certificate"
 
 
 def test_a_server_without_tls_that_says_nothing_is_thought_of():

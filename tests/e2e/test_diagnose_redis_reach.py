@@ -1,0 +1,282 @@
+"""diagnose_redis where it cannot get in, or only in part: each cause has its name, and what can be told is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from redis_cli import build, certificate, cli
+
+pytestmark = pytest.mark.e2e
+pytest_plugins = ["redis_lab"]
+
+
+@pytest.fixture
+def refused(redis_look, redis_single):
+    """The rule and the stage of a run that must fail, without a password in its answer."""
+
+    def run(uri, **options):
+        result = redis_look(uri, **{"connect_timeout_seconds": 2, "operation_timeout_seconds": 2, **options})
+        assert result["rc"] == 1, result
+        assert redis_single.password not in json.dumps(result) and "canary" not in json.dumps(result)
+        return result["mend"]["rule"], result["mend"]["details"].get("stage")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule", "stage"),
+    [
+        ({"PASSWORD": "canary"}, "redis_authentication", "login"),
+        ({":PASSWORD": "nobody:canary"}, "redis_authentication", "login"),
+        ({":PASSWORD@": ""}, "redis_password_needed", "login"),
+        ({"/0": "/77"}, "redis_database", "login"),
+        ({"127.0.0.1:PORT": "no-such-host.invalid"}, "redis_dns", "dns"),
+        ({"PORT": "1"}, "redis_refused", "tcp"),
+        ({"redis://": "rediss://"}, "redis_timeout", "tcp"),
+    ],
+)
+def test_every_way_in_that_is_closed_has_its_name(refused, redis_single, changed, rule, stage):
+    uri = "redis://:PASSWORD@127.0.0.1:PORT/0"
+    for old, new in changed.items():
+        uri = uri.replace(old, new)
+    uri = uri.replace("PASSWORD", redis_single.password).replace("PORT", str(redis_single.ports[0]))
+    assert refused(uri) == (rule, stage)
+
+
+def test_a_server_without_a_free_connection_says_so(refused, redis_added):
+    service = redis_added(settings={"maxclients": "2"})
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(service.client(service.ports[0])).ping()
+        held = [socket.create_connection(("127.0.0.1", service.ports[0])) for _ in range(2)]
+        assert refused(service.uri) == ("redis_connections", "login")
+        for one in held:
+            one.close()
+
+
+@contextlib.contextmanager
+def answering(*said):
+    """A server that answers one thing after the other with these bytes, and hangs up; with none it stays silent."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken = []
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+                for answer in said:
+                    taken[-1].recv(65536)
+                    taken[-1].sendall(answer)
+                if said:
+                    taken[-1].shutdown(socket.SHUT_RDWR)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+    finally:
+        # a thread inside accept would keep the port open
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for each in (listener, *taken):
+            each.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "redis_protocol"),
+        ([b"SSH-2.0-OpenSSH_9.2\r\n"], "redis_protocol"),
+        ([b""], "redis_closed"),
+        ([], "redis_timeout"),
+        ([b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n"], "redis_protected"),
+        # it lets us in, and then has nothing to tell
+        ([b"+OK\r\n", b"-LOADING Redis is loading the dataset in memory\r\n"], "redis_loading"),
+        ([b"+OK\r\n", b"-BUSY Redis is busy running a script.\r\n"], "redis_busy"),
+        ([b"+OK\r\n", b"-ERR unknown command 'info'\r\n"], "redis_command"),
+    ],
+)
+def test_who_is_no_redis_or_is_not_ready_is_told(refused, said, rule):
+    with answering(*said) as uri:
+        began = time.monotonic()
+        assert refused(uri, operation_timeout_seconds=1)[0] == rule
+        assert time.monotonic() - began < 30
+
+
+def test_tls_with_the_right_authority_leads_to_every_server(redis_tls, redis_look):
+    uri = f"rediss://127.0.0.1:{redis_tls.ports[0]}"
+    facts = redis_look(uri, password=redis_tls.password, tls_ca_file=redis_tls.certificate.authority)
+    assert facts["rc"] == 0 and facts["target"]["facts"]["version"].startswith("Redis 7.0"), facts
+
+
+@pytest.fixture
+def tls_server():
+    """A TLS server of our own that does no more than the handshake: `tls_server(context)` gives its port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(context):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve():
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listener.accept()
+                        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                            secured.recv(1)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
+            return listener.getsockname()[1]
+
+        yield start
+
+
+def context_of(authority, folder, *names, wants=None, **options):
+    files = certificate(authority, folder, *names, **options)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.chain, files.key)
+    if wants:
+        wants.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def test_every_failure_of_tls_has_its_own_name(refused, redis_tls, redis_authority, tls_server, tmp_path):
+    ours, theirs = redis_authority, trustme.CA()
+    ca = redis_tls.certificate.authority
+
+    def against(context, **options):
+        return refused(f"rediss://127.0.0.1:{tls_server(context)}", **{"tls_ca_file": ca, **options})
+
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert against(context_of(theirs, tmp_path, "127.0.0.1")) == ("redis_tls_ca", "tls")
+    assert against(context_of(ours, tmp_path, "cache1.example.com")) == ("redis_tls_hostname", "tls")
+    assert against(context_of(ours, tmp_path, "127.0.0.1", not_after=yesterday)) == ("redis_tls_expired", "tls")
+    wants = context_of(ours, tmp_path, "127.0.0.1", wants=ours)
+    assert against(wants) == ("redis_tls_client_certificate", "tls")
+    # a name that the certificate has not may be let pass, and nothing else
+    other_name = context_of(ours, tmp_path, "cache1.example.com")
+    assert against(other_name, tls_allow_invalid_hostnames=True) != ("redis_tls_hostname", "tls")
+    stranger = context_of(theirs, tmp_path, "127.0.0.1")
+    assert against(stranger, tls_allow_invalid_hostnames=True) == ("redis_tls_ca", "tls")
+    plain = f"redis://:canary@127.0.0.1:{redis_tls.ports[0]}"
+    assert refused(plain)[0] == "redis_closed"
+
+
+def test_a_client_certificate_opens_a_server_that_wants_one(redis_added, redis_look, redis_authority, tmp_path):
+    files = certificate(redis_authority, tmp_path, "127.0.0.1")
+    service = redis_added(binary=build("debian"), certificate=files)
+    cli(service, "config", "set", "tls-auth-clients", "yes")
+    uri = f"rediss://127.0.0.1:{service.ports[0]}"
+    options = {"password": service.password, "tls_ca_file": files.authority}
+    denied = redis_look(uri, **options)
+    assert denied["rc"] == 1 and denied["mend"]["rule"] == "redis_tls_client_certificate", denied
+    own = {"tls_certificate_file": files.chain, "tls_key_file": files.key}
+    assert redis_look(uri, **options, **own)["rc"] == 0
+
+
+@pytest.mark.parametrize("option", ["tls_ca_file", "tls_certificate_file", "tls_key_file"])
+def test_a_file_that_is_not_there_is_named(refused, redis_tls, option):
+    assert refused(f"rediss://127.0.0.1:{redis_tls.ports[0]}", **{option: "/nowhere/file.pem"})[0] == "redis_tls_file"
+
+
+@pytest.mark.parametrize("name", ["package", "debian"])
+def test_what_a_user_may_not_ask_is_named_and_the_rest_is_told(redis_added, redis_look, name):
+    rules = ">secret ~* +@all -config -slowlog -memory -latency -client"
+    service = redis_added(binary=build(name), users={"watcher": rules})
+    cli(service, "set", "order:1", "x")
+    facts = redis_look(f"redis://watcher:secret@127.0.0.1:{service.ports[0]}")
+    assert facts["rc"] == 0 and facts["verdict"] == "unknown" and facts["totals"]["keys"] == 1
+    missing = {one["fact"]: one["command"].split()[0] for one in facts["missing"]}
+    assert missing == {
+        "slow commands": "SLOWLOG",
+        "latency events": "LATENCY",
+        "clients": "CLIENT",
+        "biggest prefixes": "MEMORY",
+    }
+    unknown = {one["check"] for one in facts["verdicts"] if one["verdict"] == "unknown"}
+    assert unknown == {"max_slow_seconds"} and "max_slow_seconds" in facts["headline"]
+    assert sum("not known at" in line for line in facts["summary"]) == 4
+
+
+def test_a_user_without_info_learns_what_is_needed(redis_added, redis_look):
+    service = redis_added(users={"watcher": ">secret ~* +get"})
+    result = redis_look(f"redis://watcher:secret@127.0.0.1:{service.ports[0]}")
+    assert (result["rc"], result["mend"]["rule"]) == (1, "redis_permission")
+    assert result["mend"]["details"]["command"] == "INFO"
+
+
+def test_a_user_of_some_keys_is_told_of_those(redis_added, redis_look):
+    service = redis_added(users={"watcher": ">secret ~order:* +@all"})
+    for key in ("order:1", "order:2", "hidden:1"):
+        cli(service, "set", key, "x")
+    facts = redis_look(f"redis://watcher:secret@127.0.0.1:{service.ports[0]}")
+    assert [one["prefix"] for one in facts["prefixes"]] == ["order:"] and facts["sampled"]["seen"] == 3
+
+
+def test_a_cluster_that_may_not_be_asked_is_told_as_far_as_it_is_seen(redis_added, redis_look):
+    service = redis_added(users={"watcher": ">secret ~* +@all -cluster"}, settings={"cluster-enabled": "yes"})
+    facts = redis_look(f"redis://watcher:secret@127.0.0.1:{service.ports[0]}")
+    assert facts["rc"] == 0 and (facts["kind"], facts["whole"]) == ("cluster", False)
+    assert "the other nodes of the cluster are not known" in facts["notes"][0]
+    unknown = {one["check"] for one in facts["verdicts"] if one["verdict"] == "unknown"}
+    assert unknown >= {"max_lost_nodes", "max_uncovered_slots", "max_masters_without_replica"}
+
+
+def test_an_address_that_means_nothing_here_is_said(redis_added, redis_look):
+    service = redis_added(replicas=1, settings={"replica-announce-ip": "192.0.2.1"})
+    facts = redis_look(service.uri, connect_timeout_seconds=1)
+    assert facts["rc"] == 0 and [bool(node["error"]) for node in facts["nodes"]] == [False, True]
+    assert f"192.0.2.1:{service.ports[1]}" in facts["headline"] and "cannot be reached from here" in facts["notes"][0]
+
+
+def test_a_stranger_at_an_announced_address_is_not_taken_for_the_replica(redis_added, redis_look, redis_single):
+    port = str(redis_single.ports[0])
+    service = redis_added(replicas=1, settings={"replica-announce-ip": "127.0.0.1", "replica-announce-port": port})
+    # the same user and password would let us in there
+    cli(service, "config", "set", "requirepass", redis_single.password)
+    uri = service.uri.replace(service.password, redis_single.password)
+    facts = redis_look(uri)
+    assert [node["error"] and "another Redis answers" in node["error"] for node in facts["nodes"]] == [None, True]
+
+
+def test_a_server_that_falls_silent_is_left_in_time(redis_added, redis_look):
+    service = redis_added(replicas=1)
+    os.kill(service.node(service.ports[1]).pid, signal.SIGSTOP)
+    began = time.monotonic()
+    facts = redis_look(service.uri, operation_timeout_seconds=1)
+    assert time.monotonic() - began < 30
+    assert facts["rc"] == 0 and "no answer in time" in facts["nodes"][1]["error"]
+    os.kill(service.pid, signal.SIGSTOP)
+    result = redis_look(service.uri, operation_timeout_seconds=1)
+    assert (result["rc"], result["mend"]["rule"]) == (1, "redis_timeout")
+
+
+def test_a_socket_of_this_machine_is_a_way_in(redis_added, redis_look):
+    # a socket's path has 107 bytes at most
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder) / "r.sock"
+        service = redis_added(settings={"unixsocket": str(path)})
+        facts = redis_look(f"unix://{path}", password=service.password)
+        assert facts["rc"] == 0 and facts["target"]["id"] == f"redis@{path}"
+        assert redis_look(f"unix://{path}.old")["mend"]["rule"] == "redis_refused"
+        assert redis_look(f"unix://{path}", via="ssh://bastion")["mend"]["rule"] == "redis_uri"
+
+
+def test_two_looks_need_time_between_them(redis_single, redis_look):
+    assert redis_look(redis_single.uri, interval_seconds=0)["mend"]["rule"] == "options"
