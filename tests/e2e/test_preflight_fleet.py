@@ -15,7 +15,7 @@ def test_of_five_hosts_the_third_is_gone_and_the_others_answer(ssh_hosts):
     lab = ssh_hosts([f"web{number}" for number in range(1, 6)])
     inventory = lab.inventory(ansible_become=True)
     lab.cut("web3")
-    done = preflight("-i", inventory, "--timeout", "6s", "--json")
+    done = preflight("-i", inventory, "--timeout", "30s", "--json")
     assert done.code == 4
     assert [name for name, host in done.hosts.items() if host["findings"]] == ["web3"]
     assert all(host["facts"] for name, host in done.hosts.items() if name != "web3")

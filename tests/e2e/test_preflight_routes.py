@@ -33,7 +33,7 @@ def test_hosts_behind_a_bastion_are_reached_through_it(behind):
 
 def test_without_the_bastion_they_are_unreachable(behind):
     inventory = behind.inventory(ansible_ssh_common_args=f"-F {behind.ssh_config} -o ProxyJump=none")
-    done = preflight("-i", inventory, "--limit", "app1", "--timeout", "3s", "--json")
+    done = preflight("-i", inventory, "--limit", "app1", "--timeout", "6s", "--json")
     assert (done.code, done.found("app1")) == (4, [("unreachable", "tcp")])
 
 
@@ -160,6 +160,14 @@ def test_drivers_that_modules_would_miss_at_a_host_are_named_with_their_package(
     done = preflight("-i", inventory, *TIMEOUT)
     assert (done.code, done.found("web1")) == (2, [("problem", "driver")])
     assert "apt-get install python3-psycopg" in done.words("web1")
+
+
+def test_a_procedure_that_becomes_another_user_is_tried_as_that_user(web):
+    inventory = web.inventory(disk_info_become=True)
+    done = preflight("-i", inventory, "diagnose_disk", *TIMEOUT)
+    assert (done.code, done.hosts["web1"]["facts"]["runs_as_uid"]) == (0, 0)
+    done = preflight("-i", inventory, *TIMEOUT)
+    assert (done.code, done.hosts["web1"]["facts"]["runs_as_uid"]) == (0, 1000)
 
 
 def test_an_ssh_program_that_is_not_there_is_named(web):

@@ -92,6 +92,9 @@ class _Looker:
                 self._way(target)(seen, deadline)
             except Stopped as stopped:
                 seen.findings.append(judge_reach.judge(stopped))
+            except Exception as error:  # noqa: BLE001 - what one host makes of us must not hide the others
+                text = f"it was not looked at, which is a mistake in mendbook: {type(error).__name__}: {error}"
+                seen.findings.append(Finding("problem", "mendbook", text, "report it, with these words"))
             if seen.facts is not None:
                 seen.findings += judge_host.judge(target, seen.facts, self._limits)
             self._endpoints(seen, deadline)

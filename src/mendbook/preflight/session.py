@@ -15,7 +15,7 @@ import paramiko  # type: ignore[import-untyped]
 
 from mendbook.preflight import facts, script
 from mendbook.preflight.facts import MAX_ANSWER_BYTES, Facts
-from mendbook.preflight.reach import Deadline
+from mendbook.preflight.reach import Deadline, Stopped
 from mendbook.preflight.target import Target
 
 _CHUNK = 32768
@@ -34,9 +34,15 @@ def over_ssh(client: paramiko.SSHClient, target: Target, drivers: Iterable[str],
     transport = client.get_transport()
     assert transport is not None  # noqa: S101 - it is logged in
     text = script.text(target, drivers)
-    with transport.open_session(timeout=deadline.left()) as channel:
+    try:
+        channel = transport.open_session(timeout=deadline.left())
+        channel.settimeout(deadline.left())
         channel.set_combine_stderr(True)
         channel.exec_command(script.command(text))
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        where = f"{target.host} ({target.address})"
+        raise Stopped("session", where, f"logged in, and no command is run: {str(error) or 'no answer'}") from None
+    with channel:
         return _converse(_Channel(channel, deadline), target, text)
 
 
