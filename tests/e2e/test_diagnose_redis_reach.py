@@ -239,10 +239,10 @@ def test_a_cluster_that_may_not_be_asked_is_told_as_far_as_it_is_seen(redis_adde
 
 
 def test_an_address_that_means_nothing_here_is_said(redis_added, redis_look):
-    service = redis_added(replicas=1, settings={"replica-announce-ip": "192.0.2.1"})
+    service = redis_added(replicas=1, settings={"replica-announce-ip": "203.0.113.1"})
     facts = redis_look(service.uri, connect_timeout_seconds=1)
     assert facts["rc"] == 0 and [bool(node["error"]) for node in facts["nodes"]] == [False, True]
-    assert f"192.0.2.1:{service.ports[1]}" in facts["headline"] and "cannot be reached from here" in facts["notes"][0]
+    assert f"203.0.113.1:{service.ports[1]}" in facts["headline"] and "cannot be reached from here" in facts["notes"][0]
 
 
 def test_a_stranger_at_an_announced_address_is_not_taken_for_the_replica(redis_added, redis_look, redis_single):
