@@ -36,14 +36,22 @@ def connect(params, run=None):
     _check_options(params)
     seconds = params["connect_timeout_seconds"]
     # a module's backups have a way of their own
-    with reach.route(params.get("via"), seconds, takes=lambda host, port: not is_store(params, host, port)):
+    with reach.route(params.get("via"), seconds, takes=lambda host, port: not is_store(params, host, port)) as way:
         with translated(params, "connecting"):
             client = _client(params, run)
         with closing(client):
+            if way:
+                way.on_lost = lambda: _give_up(client)
             with translated(params, "connecting"):
                 deployment = Deployment(client, params, *_first_contact(client, seconds))
             with translated(params):
                 yield deployment
+
+
+def _give_up(client):
+    """Let what waits for a server fail now; the driver's own goodbye would wait for it, too."""
+    with pymongo.timeout(1):
+        client.close()
 
 
 def _client(params, run):

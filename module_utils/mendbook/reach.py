@@ -19,10 +19,12 @@ and whose end leaves no thread behind. ``close`` of a connection wakes up a ``re
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
 import socketserver
+import sys
 import threading
 from urllib.parse import urlsplit
 
@@ -57,9 +59,13 @@ def route(via, timeout_seconds, takes=lambda host, port: True):
 
 
 class Route:
-    """An open way: where each endpoint is found on this machine, and what went wrong on it."""
+    """An open way: where each endpoint is found on this machine, and what went wrong on it.
+
+    ``on_lost`` is called, by another thread, when the way is lost: a driver would wait for it to come back.
+    """
 
     def __init__(self, carrier):
+        self.on_lost = lambda: None
         self._carrier = carrier
         self._lock = threading.Lock()
         self._doors = {}
@@ -69,8 +75,13 @@ class Route:
         """Return ``("127.0.0.1", port)`` of what leads to ``host`` and ``port`` as they are called at the other end."""
         with self._lock:
             if (host, port) not in self._doors:
-                self._doors[host, port] = _Door(lambda: self._dial(host, port))
+                self._doors[host, port] = _Door(lambda: self._dial(host, port), self._visited)
             return self._doors[host, port].server_address
+
+    def require(self):
+        """Raise OSError when the way is lost: nothing comes by it any more."""
+        if self._carrier.lost():
+            raise OSError(errno.ENETUNREACH, self._carrier.lost())
 
     def behind(self, port):
         """Return the ``(host, port)`` that one of our ports leads to."""
@@ -100,6 +111,10 @@ class Route:
         for door in doors:
             door.end()
 
+    def _visited(self):
+        if self._carrier.lost():
+            self.on_lost()
+
     def _dial(self, host, port):
         try:
             return self._carrier.dial(host, port)
@@ -113,16 +128,17 @@ class _Door(socketserver.ThreadingTCPServer):
 
     request_queue_size = 64
 
-    def __init__(self, dial):
+    def __init__(self, dial, visited):
         super().__init__(("127.0.0.1", 0), _Visit)
         self.dial = dial
+        self.visited = visited
         self.visits = set()
         self.ended = False
         self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
         self._thread.start()
 
     def verify_request(self, request, client_address):
-        return _is_mine(client_address)
+        return _is_mine(client_address, self.server_address)
 
     def handle_error(self, request, client_address):
         """A connection that breaks is the driver's to report."""
@@ -158,6 +174,7 @@ class _Visit(socketserver.BaseRequestHandler):
         finally:
             self.server.visits.discard(self)
             self.far.close()
+            self.server.visited()
 
     def wake(self):
         for connection in (self.request, self.far):
@@ -177,15 +194,19 @@ def _pump(source, sink):
         sink.shutdown(socket.SHUT_WR)
 
 
-def _is_mine(address):
+def _is_mine(client, server):
     """Whether a connection comes from a process of this user, where the system tells."""
-    wanted = "{:08X}:{:04X}".format(int.from_bytes(socket.inet_aton(address[0]), "little"), address[1])
+    wanted = [_as_in_table(client), _as_in_table(server)]
     try:
         with open("/proc/net/tcp", encoding="ascii") as table:
-            owners = [line.split()[7] for line in table if line.split()[1] == wanted]
+            rows = [line.split() for line in table]
     except FileNotFoundError:
         return True
-    return owners == [str(os.getuid())]
+    return [row[7] for row in rows if row[1:3] == wanted] == [str(os.getuid())]
+
+
+def _as_in_table(address):
+    return f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"
 
 
 _local = threading.local()
@@ -208,6 +229,7 @@ def _resolved_by(way, takes):
     def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
         if getattr(_local, "unrouted", False) or not _is_endpoint(host, port) or not takes(host, int(port)):
             return before(host, port, family, type, proto, flags)
+        way.require()
         return before(*way.address(host, int(port)), socket.AF_INET, type, proto)
 
     socket.getaddrinfo = getaddrinfo
