@@ -230,7 +230,7 @@ def _resolved_by(way, takes):
         if getattr(_local, "unrouted", False) or not _is_endpoint(host, port) or not takes(host, int(port)):
             return before(host, port, family, type, proto, flags)
         way.require()
-        return before(*way.address(host, int(port)), socket.AF_INET, type, proto)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", way.address(host, int(port)))]
 
     socket.getaddrinfo = getaddrinfo
     try:
