@@ -44,7 +44,8 @@ def flush_plan(seen, params):
     """Return the plan (schema 1) of removing what the samples have seen."""
     samples = seen.samples
     count = sum(one.count for one in samples)
-    keys = sum(one.keys for one in samples)
+    # some may have been written between the two looks
+    keys = max(count, sum(one.keys for one in samples))
     share = round(count / keys, 3) if keys else 0
     # one that was cut short, or where nothing was found in a part, may hold some all the same
     work = count > 0 or any(one.cut_short for one in samples)

@@ -21,7 +21,7 @@ class Tally:
     """What one pass over one place has come to; ``removed`` is what the server has confirmed.
 
     ``found`` are keys that match and are to go; ``unanswered`` were told to go when the connection broke; ``moved`` is
-    true when a key was on its way to another node. ``kept`` counts, ``kept_hashes`` are those keys up to a limit.
+    true when a key had gone to another node. ``kept`` counts, ``kept_hashes`` are those keys up to a limit.
     """
 
     def __init__(self):
@@ -119,15 +119,16 @@ class Sweep:
             self._follow(connection, failed)
 
     def _follow(self, connection, failed):
-        """Keys that are on their way: here by now and not yet this node's own (MOVED), or gone to the next (ASK)."""
-        self.tally.moved = True
+        """Keys on their way: here by now and not yet this node's own (MOVED, a kind of ASK), or gone to the next (ASK)."""
         for error, command in failed:
-            if isinstance(error, redis.exceptions.AskError):
-                continue  # it is found where it went
-            if not isinstance(error, redis.exceptions.MovedError):
+            if not isinstance(error, redis.exceptions.AskError):
                 raise error
-            answer = ask_all(connection, [("ASKING",), command])[1]
-            if isinstance(answer, int):
-                self.tally.removed += answer
-            elif not isinstance(answer, (redis.exceptions.MovedError, redis.exceptions.TryAgainError)):
-                raise answer
+            if isinstance(error, redis.exceptions.MovedError):
+                error = ask_all(connection, [("ASKING",), command])[1]
+            if isinstance(error, int):
+                self.tally.removed += error
+            elif isinstance(error, redis.exceptions.AskError):
+                # it is found where it went
+                self.tally.moved = True
+            else:
+                raise error
