@@ -174,7 +174,9 @@ class _Visit(socketserver.BaseRequestHandler):
         finally:
             self.server.visits.discard(self)
             self.far.close()
-            self.server.visited()
+            # to ask whether a way is lost may take a while, and nobody wants to know that at its end
+            if not self.server.ended:
+                self.server.visited()
 
     def wake(self):
         for connection in (self.request, self.far):
@@ -202,7 +204,8 @@ def _is_mine(client, server):
             rows = [line.split() for line in table]
     except FileNotFoundError:
         return True
-    return [row[7] for row in rows if row[1:3] == wanted] == [str(os.getuid())]
+    # a row may come twice while others go
+    return {row[7] for row in rows if row[1:3] == wanted} == {str(os.getuid())}
 
 
 def _as_in_table(address):
