@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,15 @@ while True:
     print("asked", flush=True)
 """
 _RUN = """
-import json, os, sys
+import codecs, json, os, sys
 sys.path[:0] = sys.argv[1:3]
 import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[3])
 import mend_disk_info
 from ansible.module_utils.testing import patch_module_args
 if len(sys.argv) > 4:
+    # an ordinary user may not read a Python that lies in root's home, so all that is used is loaded by now
+    codecs.lookup("ascii")
     os.setgroups([])
     os.setgid(int(sys.argv[4]))
     os.setuid(int(sys.argv[4]))
@@ -57,7 +60,7 @@ class MountLab:
         self.folder = folder
         self._started: list[subprocess.Popen[str]] = []
         enter = ["unshare", "--mount", "--propagation", "private", "--fork", "--kill-child", "sh", "-c"]
-        hold = 'mount -t tmpfs -o size=64m mount-lab "$1" && mkdir "$1/m" && echo ready && exec sleep infinity'
+        hold = 'mount -t tmpfs -o size=64m,mode=755 mount-lab "$1" && mkdir "$1/m" && echo ready && exec sleep infinity'
         holder = self._popen([*enter, hold, "sh", str(folder)])
         self.pid = int(Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0])
 
@@ -133,17 +136,17 @@ class MountLab:
 
 
 @pytest.fixture
-def disks(tmp_path: Path) -> Iterator[MountLab]:
+def disks() -> Iterator[MountLab]:
     if os.geteuid():
         words = "only root can mount file systems: run these tests with sudo"
         pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-    folder = tmp_path / "disks"
-    folder.mkdir()
-    lab = MountLab(folder)
-    try:
-        yield lab
-    finally:
-        lab.close()
+    # not below tmp_path, which an ordinary user may not enter
+    with tempfile.TemporaryDirectory(prefix="mount-lab-") as folder:
+        lab = MountLab(Path(folder))
+        try:
+            yield lab
+        finally:
+            lab.close()
 
 
 def row_of(facts: dict[str, Any], point: Path) -> dict[str, Any]:

@@ -56,26 +56,24 @@ def _is_stuck(one, wished):
 
 
 def _of_file_system(one, largest, params):
-    mount = one["mount"]
+    mount, found = one["mount"], []
     is_walked = largest.get("mount") == mount
-    folders = {name: (largest[name] or [None])[0] if is_walked else None for name in ("folders", "most_files")}
+
+    def add(check, value, says, lists):
+        blamed = next(iter(largest[lists]), None) if is_walked else None
+        found.append(verdict(check, value, params[check], f"{mount}: {says}", blamed, mount=mount))
+
     if one["size_bytes"] is None:
-        problem = f"{mount}: {one['problem']}"
-        return [verdict("max_used_share", None, params["max_used_share"], problem, mount=mount)]
-    free = bytes_text(one["free_bytes"])
-    says = f"{mount}: {one['used_share']:.0%} used, {free} of {bytes_text(one['size_bytes'])} free"
-    found = [
-        verdict("max_used_share", one["used_share"], params["max_used_share"], says, folders["folders"], mount=mount)
-    ]
+        add("max_used_share", None, one["problem"], "folders")
+        return found
+    size, free = bytes_text(one["size_bytes"]), bytes_text(one["free_bytes"])
+    says = f"{one['used_share']:.0%} used, {free} of {size} free"
+    add("max_used_share", one["used_share"], says, "folders")
     if params["min_free_bytes"]:
-        limit = params["min_free_bytes"]
-        found.append(verdict("min_free_bytes", one["free_bytes"], limit, says, folders["folders"], mount=mount))
+        add("min_free_bytes", one["free_bytes"], says, "folders")
     if one["inodes"]:
-        says = f"{mount}: {one['inodes_used_share']:.0%} of its inodes used, {one['inodes_free']} free"
-        share = one["inodes_used_share"]
-        found.append(
-            verdict("max_inodes_share", share, params["max_inodes_share"], says, folders["most_files"], mount=mount)
-        )
+        says = f"{one['inodes_used_share']:.0%} of its inodes used, {one['inodes_free']} free"
+        add("max_inodes_share", one["inodes_used_share"], says, "most_files")
     return found
 
 
