@@ -106,12 +106,16 @@ class Service(BaseService):
         return [f"{name} {value}" for name, value in settings.items()] + users
 
     def wait_ready(self, deadline: float) -> None:
-        # here, so that the import overlaps with the start of the server
-        from redis import RedisError
-
         for process in self.processes:
             while "Ready to accept connections" not in process.written():
                 self.pause(process, deadline)
+        if len(self.processes) > 1:
+            self._wait_for_each_other(deadline)
+
+    def _wait_for_each_other(self, deadline: float) -> None:
+        # here, because it takes longer than a server that is alone needs to start
+        from redis import RedisError
+
         clients = [self.client(port) for port in self.ports]
         try:
             if self.cluster and not self._joined:
