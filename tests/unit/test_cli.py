@@ -86,6 +86,12 @@ def test_path_is_the_content(capsys):
         (["run", "write_note", "-i", "a,", "--timeout", "0"], "is not a time"),
         (["run", "look_around", "-i", "a,", "--confirm", "x"], "asks for no confirmation"),
         (["run", "write_note", "-i", "a,", "--no-such"], "No such option"),
+        (["preflight"], "Missing option '-i'"),
+        (["preflight", "-i", "/no/such"], "/no/such does not exist"),
+        (["preflight", "-i", "a,", "wriet_note"], "did you mean write_note"),
+        (["preflight", "-i", "a,", "--limit", ""], "the limit is empty"),
+        (["preflight", "-i", "a,", "--timeout", "0"], "is not a time"),
+        (["preflight", "-i", "a,", "--warn-free", "110"], "110 is not in the range"),
         (["--no-such"], "No such option"),
     ],
 )

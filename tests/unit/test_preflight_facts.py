@@ -177,7 +177,7 @@ def test_a_wrong_password_is_tried_once_and_nothing_follows_it(tmp_path):
 
 def test_a_host_that_hangs_is_left_at_the_deadline_with_what_it_said():
     mark = f"sleep 60.{os.getpid()}"
-    facts = here(target(interpreter="/bin/true", become=Become("sudo", "root", mark)), [], Deadline.after(2))
+    facts = here(target(interpreter="/bin/true", become=Become("sudo", "root", mark)), [], Deadline.after(3))
     assert (facts.began, facts.complete, facts.python_path) == (True, False, "/bin/true")
     processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert mark.replace(" ", "\0").encode() + b"\0" not in processes
