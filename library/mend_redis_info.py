@@ -201,6 +201,10 @@ cluster:
   description: State, covered_slots and masters_without_replica (addresses).
   returned: when it is a cluster
   type: dict
+lock:
+  description: Which run of mendbook is removing keys right now (run, holder, host, pid, since); empty when none is.
+  returned: success
+  type: dict
 missing:
   description: What could not be asked, with node, fact, command, rule and reason.
   returned: success

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from . import redis_options
-from .errors import MendError
+from .errors import MendError, Refused
 from .redis_client import connect
 from .redis_facts import facts_of
+from .redis_lock import holder
 from .redis_look import look
 from .redis_nodes import topology
 from .redis_verdicts import headline, summary, verdicts
@@ -34,6 +35,10 @@ class RedisInfo:
     def observe(self, access):
         found = topology(access)
         facts = facts_of(found, look(access, found, self.params), access.name, self.params)
+        facts["lock"] = {}
+        # whoever may not look has been told so already, as one who may not see the clients
+        with suppress(Refused):
+            facts["lock"] = holder(access, [node for node in found.masters if node.client]) or {}
         judged = verdicts(facts, self.params)
         told = {
             "headline": headline(facts, judged),

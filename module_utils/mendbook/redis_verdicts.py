@@ -83,6 +83,9 @@ def summary(facts, found):
             f"{one['prefix']} {bytes_text(one['bytes'])} ({one['share']:.0%})" for one in facts["prefixes"][:5]
         )
         lines.append(f"biggest prefixes: {largest}{_sampled(facts['sampled'])}")
+    if facts["lock"]:
+        by = facts["lock"]
+        lines.append(f"run {by['run']} of {by['holder']} on {by['host']} removes keys right now, since {by['since']}")
     lines += [line(one, blamed(one["culprit"])) for one in found]
     lines += [f"not known at {one['node']}: {one['fact']}: {one['reason']}" for one in facts["missing"]]
     lines += facts["notes"]

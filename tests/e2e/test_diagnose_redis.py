@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from ansible.module_utils.mendbook.redis_client import connect
+from ansible.module_utils.mendbook.redis_lock import Presence
+from ansible.module_utils.mendbook.redis_nodes import topology
 from sandbox_probes import wait_until
 
 from local_inventory import local_inventory
@@ -93,9 +96,10 @@ def test_what_is_in_a_server_is_told_as_redis_cli_sees_it(redis_added, redis_loo
     assert facts["kind"] == "single" and facts["missing"] == [] and facts["sampled"]["whole"]
     assert [(one["db"], one["keys"], one["expires"]) for one in facts["keyspace"]] == [(0, 400, 0), (3, 1, 1)]
     first, second = facts["prefixes"][:2]
-    sizes = [int(cli(service, "memory", "usage", f"session:{n}")) for n in (1, 20, 299)]
-    assert first["prefix"] == "session:" and first["keys"] == 300 and first["largest_bytes"] in sizes
-    assert 300 * min(sizes) <= first["bytes"] <= 300 * max(sizes) and second["prefix"] == "product:"
+    asked = "\n".join(f"memory usage session:{n}" for n in range(300))
+    sizes = [int(line) for line in cli(service, given=asked).splitlines()]
+    assert (first["prefix"], first["keys"], second["prefix"]) == ("session:", 300, "product:")
+    assert (first["bytes"], first["largest_bytes"]) == pytest.approx((sum(sizes), max(sizes)), rel=0.02)
     assert (facts["totals"]["hit_rate"], verdict(facts, "min_hit_rate")["verdict"]) == (0.75, "exceeded")
     assert facts["clients"]["by_name"] == {"shop-api": 1}
     assert node["persistence"]["append_only"] and node["persistence"]["failed"] == []
@@ -190,6 +194,16 @@ def test_a_threshold_that_is_exceeded_can_fail(redis_single, redis_look):
     assert (failed["rc"], failed["mend"]["reason"], failed["mend"]["rule"]) == (1, "verify", "thresholds")
     assert "max_ping_seconds" in failed["msg"] and failed["mend"]["details"]["verdict"] == "exceeded"
     assert redis_look(redis_single.uri, max_ping_seconds=1000, min_hit_rate=0, fail=True)["rc"] == 0
+
+
+def test_a_run_that_removes_keys_is_named(redis_added, redis_look):
+    service = redis_added()
+    params = {"uri": service.uri, "connect_timeout_seconds": 5, "operation_timeout_seconds": 10}
+    with connect(params, "run-7") as access, Presence(access, "run-7") as presence:
+        presence.hold(topology(access).masters)
+        facts = redis_look(service.uri)
+        assert facts["lock"]["run"] == "run-7" and any("run run-7 of" in line for line in facts["summary"])
+    assert redis_look(service.uri)["lock"] == {}
 
 
 def test_a_disk_that_takes_no_save_is_seen(redis_added, redis_look):

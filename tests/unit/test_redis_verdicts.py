@@ -68,6 +68,7 @@ def facts(*nodes, **changed):
         "clients": {"by_name": {"shop-api": 7}, "by_address": {"10.0.0.7": 9}},
         "totals": {"keys": 1000, "used_bytes": 5 * MB, "commands_per_second": 12.5, "connected": 10},
         "missing": [],
+        "lock": {},
         **changed,
     }
 
