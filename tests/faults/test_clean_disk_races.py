@@ -89,7 +89,7 @@ def refill(disk, folder):
 
 
 def test_a_folder_that_is_swapped_for_a_link_all_the_time_costs_no_victim(disk, given, fault_rounds, record_fault):
-    rounds, outcomes = fault_rounds(300, 5000), Counter()
+    rounds, outcomes = fault_rounds(200, 5000), Counter()
     real, trap = disk.root / "sub", disk.root / "trap"
     real.mkdir()
     trap.symlink_to(disk.victims)
