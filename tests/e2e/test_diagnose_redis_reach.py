@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from redis_cli import build, certificate, cli
+from redis_cli import BUILDS, build, certificate, cli, info
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab"]
@@ -116,10 +116,12 @@ def test_who_is_no_redis_or_is_not_ready_is_told(refused, said, rule):
         assert time.monotonic() - began < 30
 
 
-def test_tls_with_the_right_authority_leads_to_every_server(redis_tls, redis_look):
-    uri = f"rediss://127.0.0.1:{redis_tls.ports[0]}"
-    facts = redis_look(uri, password=redis_tls.password, tls_ca_file=redis_tls.certificate.authority)
-    assert facts["rc"] == 0 and facts["target"]["facts"]["version"].startswith("Redis 7.0"), facts
+def test_tls_with_the_right_authority_leads_to_every_server(redis_added, redis_look, redis_certificate):
+    service = redis_added(binary=build("debian"), certificate=redis_certificate, cluster=True)
+    uri = f"rediss://127.0.0.1:{service.ports[0]}"
+    facts = redis_look(uri, password=service.password, tls_ca_file=redis_certificate.authority)
+    assert facts["rc"] == 0 and facts["target"]["facts"]["version"] == f"Redis {info(service, 'redis_version')}", facts
+    assert [node["error"] for node in facts["nodes"]] == [None] * 6
 
 
 @pytest.fixture
@@ -212,6 +214,17 @@ def test_what_a_user_may_not_ask_is_named_and_the_rest_is_told(redis_added, redi
     unknown = {one["check"] for one in facts["verdicts"] if one["verdict"] == "unknown"}
     assert unknown == {"max_slow_seconds"} and "max_slow_seconds" in facts["headline"]
     assert sum("not known at" in line for line in facts["summary"]) == 4
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_the_rights_that_the_page_names_are_enough(redis_added, redis_look, name):
+    page = (Path(__file__).parents[2] / "docs" / "diagnose_redis.md").read_text()
+    (rules,) = [line.partition(" on ")[2] for line in page.splitlines() if "ACL SETUSER ops on" in line]
+    service = redis_added(binary=build(name), users={"ops": rules.replace(">...", ">secret")}, cluster=name == "valkey")
+    if not service.cluster:
+        cli(service, "-n", 3, "set", "order:1", "x")
+    facts = redis_look(f"redis://ops:secret@127.0.0.1:{service.ports[0]}")
+    assert facts["rc"] == 0 and facts["missing"] == [] and facts["notes"] == [], facts
 
 
 def test_a_user_without_info_learns_what_is_needed(redis_added, redis_look):
