@@ -13,6 +13,7 @@ import redis
 from . import redis_options
 from .change import done, skipped
 from .errors import MendError, Partial, Refused, VerifyFailed
+from .held_signals import held_signals
 from .plan import refusal
 from .progress import Progress
 from .redis_client import connect
@@ -95,7 +96,8 @@ class Flush:
             keys_unanswered=rounds.unanswered,
             rounds=rounds.number,
         )
-        yield from self._items(plan, failed)
+        with held_signals():
+            yield from self._items(plan, failed)
         if failed is not None:
             raise self._told(failed)
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import redis
 
 from .errors import Locked, Partial
+from .held_signals import held_signals
 from .redis_masters import forget, masters_again
 from .redis_sweep import Budget, Sweep
 
@@ -46,16 +47,19 @@ class Round:
         self.error = None
 
     def go(self, watch):
-        """Sweep; ``watch(self)`` is called meanwhile, and false stops it. Whatever ends it leaves no thread behind."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            tasks = {pool.submit(sweep.run): sweep.place for sweep in self._sweeps}
+        """Sweep; ``watch(self)`` is called meanwhile, and false stops it.
+
+        A signal stops it, too, and counts when no thread is at work any more: it must not part us from one that is.
+        """
+        with held_signals() as came, ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
+                tasks = {pool.submit(sweep.run): sweep.place for sweep in self._sweeps}
                 waiting = set(tasks)
                 while waiting:
                     ended, waiting = wait(waiting, _POLL_SECONDS)
                     for task in ended:
                         self._note(tasks[task], task.exception())
-                    if not watch(self) or self.failed:
+                    if came or self.failed or not watch(self):
                         self._stop.set()
             finally:
                 self._stop.set()

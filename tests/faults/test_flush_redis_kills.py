@@ -53,8 +53,7 @@ def act_and_stop(lab, planned, step, number):
     return json.loads(text) if text else None
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize("where", ["single", "cluster"])
+@pytest.mark.parametrize(("where", "number"), [("single", signal.SIGTERM), ("cluster", signal.SIGKILL)])
 def test_a_signal_at_any_step_leaves_what_is_kept_and_no_lock(request, fault_rounds, record_fault, where, number):
     lab, rounds, left_over = request.getfixturevalue(where), fault_rounds(1, 20), []
     others = {b"other:1", b"sess:1"} | {f"cache:home:{n}".encode() for n in range(30)}
