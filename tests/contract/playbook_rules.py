@@ -19,6 +19,8 @@ SETTINGS = {
     "become",
     "roles",
 }
+CANARY = [1, "25%", "100%"]
+INDEPENDENT = {"hosts", "docker"}
 HOSTS = re.compile(r"\{\{ mend_hosts \| default\('[a-z][a-z0-9_]*'\) \}\}")
 # each entry: the headings of which a page has at least one
 SECTIONS = [("## When to use it",), ("## What it does", "## What it touches"), ("## Variables",)]
@@ -41,6 +43,7 @@ def play_violations(plays: Any, roles: list[str]) -> list[str]:
             found.append("gather_facts is not false")
         if risk != "reads":
             found += [f"{key} is not set: a mistake must stop at the first target" for key in missing_brakes(play)]
+            found += canary_violations(play)
         listed = [
             role.get("role", role.get("name")) if isinstance(role, dict) else role for role in play.get("roles") or []
         ]
@@ -57,6 +60,18 @@ def play_violations(plays: Any, roles: list[str]) -> list[str]:
 
 def missing_brakes(play: dict[str, Any]) -> list[str]:
     return [key for key in ("serial", "any_errors_fatal") if not play.get(key)]
+
+
+def canary_violations(play: dict[str, Any]) -> list[str]:
+    """One target first: then, where targets are independent, a quarter of them and the rest."""
+    serial = play.get("serial")
+    if serial not in (None, 1, CANARY):
+        return [f"serial: {serial!r}, neither 1 nor {CANARY!r}"]
+    group = str(play.get("hosts")).split("'")[1:2]
+    if serial == CANARY and not set(group) <= INDEPENDENT:
+        words = f"is for independent hosts; what is in the group {group[0]} may be replicas of one thing: 1"
+        return [f"serial: {serial!r} {words}"]
+    return []
 
 
 def header_violations(play: dict[str, Any]) -> list[str]:

@@ -22,6 +22,16 @@ PLAYS = yaml.safe_load("""
     - role: mongo_x
 """)
 EXAMPLE = str(content.ROOT / "inventory" / "example")
+OF_ANSIBLE = {
+    "ansible_become",
+    "ansible_connection",
+    "ansible_docker_extra_env",
+    "ansible_python_interpreter",
+    "ansible_ssh_common_args",
+    "ansible_user",
+}
+# containers has the groups that labels name
+SHIPPED = ("example", "hosts", "endpoints")
 
 
 @pytest.mark.parametrize("name", content.playbook_names())
@@ -58,7 +68,7 @@ def test_a_misspelt_key_of_ansible_cfg_is_found(tmp_path):
     assert content.command("ansible-config", "validate", "-t", "all", root=tmp_path).returncode != 0
 
 
-def test_the_example_inventory_names_no_variable_that_nothing_reads():
+def test_the_inventories_name_no_variable_that_nothing_reads():
     roles = content.roles()
     known = WAYS | {name for role in roles.values() for name in role.options}
     known |= {name for role in roles.values() for default in role.defaults.values() for name in used_variables(default)}
@@ -68,13 +78,14 @@ def test_the_example_inventory_names_no_variable_that_nothing_reads():
         for name in content.load_yaml(path) or {}
     }
     if roles:
-        content.no_violation(sorted(set_there - known - {"ansible_connection", "ansible_python_interpreter"}))
+        content.no_violation(sorted(set_there - known - OF_ANSIBLE))
 
 
-def test_the_example_inventory_has_a_group_for_every_playbook():
-    shown = content.command("ansible-inventory", "-i", EXAMPLE, "--list")
+def test_an_inventory_of_ours_has_a_group_for_every_playbook():
+    inventories = [part for name in SHIPPED for part in ("-i", str(content.ROOT / "inventory" / name))]
+    shown = content.command("ansible-inventory", *inventories, "--list")
     assert shown.returncode == 0, shown.stderr
-    groups = set(yaml.safe_load(shown.stdout)["all"]["children"])
+    groups = set(yaml.safe_load(shown.stdout))
     wanted = {str(play["hosts"]).split("'")[1] for plays in content.playbooks().values() for play in plays}
     assert wanted <= groups
 
@@ -93,6 +104,10 @@ def test_a_whole_playbook_has_no_violation():
         ({"hosts": "mongo"}, "hosts: 'mongo'"),
         ({"gather_facts": True}, "gather_facts is not false"),
         ({"serial": None}, "serial is not set"),
+        ({"serial": 2}, "serial: 2"),
+        ({"serial": "25%"}, "serial: '25%'"),
+        ({"serial": ["25%", "100%"]}, "serial: ['25%', '100%']"),
+        ({"serial": [1, 5]}, "serial: [1, 5]"),
         ({"any_errors_fatal": False}, "any_errors_fatal is not set"),
         ({"roles": []}, "a play without roles"),
         ({"roles": [{"role": "mongo_y"}]}, "role mongo_y: there is none"),
@@ -125,6 +140,17 @@ def test_a_header_that_list_cannot_read_is_found(change):
     plays[0]["vars"]["mend_procedure"].update(change)
     (found,) = playbook_rules.play_violations(plays, ["mongo_x"])
     assert found.startswith(f"mend_procedure.{next(iter(change))}:")
+
+
+def test_a_fleet_goes_canary_first_and_replicas_of_one_thing_one_by_one():
+    plays = copy.deepcopy(PLAYS)
+    plays[0]["serial"] = [1, "25%", "100%"]
+    (found,) = playbook_rules.play_violations(plays, ["mongo_x"])
+    assert "for independent hosts; what is in the group mongo may be replicas of one thing" in found
+    plays[0]["hosts"] = "{{ mend_hosts | default('hosts') }}"
+    assert playbook_rules.play_violations(plays, ["mongo_x"]) == []
+    plays[0]["serial"] = 1
+    assert playbook_rules.play_violations(plays, ["mongo_x"]) == []
 
 
 def test_a_reading_playbook_needs_no_brakes():
