@@ -37,6 +37,7 @@ author: mendbook (@mendbook)
 EXAMPLES = r"""
 - name: See what the engine holds
   mend_docker_info:
+    limit: 5
   register: __docker
 
 - name: See it where there may be no engine

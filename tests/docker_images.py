@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import subprocess
@@ -64,6 +65,7 @@ def base_tree() -> bytes:
     return tree.finish()
 
 
+@functools.cache
 def small_tree() -> bytes:
     """A shell, a few programs and their libraries, and no Python: what a slim image of an application holds."""
     tree = _Tree()

@@ -238,9 +238,7 @@ def needs_engine() -> None:
     """Skip where no engine can be started; in CI that is a failure."""
     missing = [program for program in _NEEDED if shutil.which(program, path=_PATH) is None]
     if missing:
-        _without(
-            f"no Docker engine for tests, {', '.join(missing)} is missing: apt-get install docker.io iptables iproute2"
-        )
+        _without(f"no Docker engine for tests, {', '.join(missing)} is missing: .ci/run has the packages")
     if os.geteuid() != 0:
         _without("a Docker engine for tests is started in namespaces of its own, which needs root")
 
