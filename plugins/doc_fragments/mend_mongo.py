@@ -46,7 +46,8 @@ options:
     default: false
   via:
     description:
-      - How to reach a deployment that this machine does not see, V(ssh://user@bastion:22). The names in O(uri), and
+      - How to reach a deployment that this machine does not see, V(ssh://user@bastion:22) or
+        V(docker://container) (docs/where_it_runs.md). The names in O(uri), and
         those by which the members of a replica set know each other, are then those that mean something there.
     type: str
   connect_timeout_seconds:

@@ -42,7 +42,8 @@ options:
     type: str
   via:
     description:
-      - How to reach a server that this machine does not see, V(ssh://user@bastion:22). The names in O(uri) are then
+      - How to reach a server that this machine does not see, V(ssh://user@bastion:22) or
+        V(docker://container) (docs/where_it_runs.md). The names in O(uri) are then
         those that mean something there.
     type: str
   connect_timeout_seconds:
