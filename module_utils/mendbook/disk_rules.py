@@ -128,7 +128,7 @@ def _checked_path(path, rule):
         why = "it belongs to the system"
     elif plain in _PARENTS:
         why = "it holds much more than old files"
-    elif plain in _homes():
+    elif posixpath.dirname(plain) == "/home" or plain in _homes():
         why = "it is somebody's home"
     else:
         return plain

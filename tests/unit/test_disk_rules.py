@@ -61,6 +61,7 @@ def test_a_root_that_is_allowed_is_taken_in_its_plain_form(root):
         ("/boot", "belongs to the system"),
         ("/var/lib/dpkg/info", "belongs to the system"),
         ("/root", "holds much more"),
+        ("/home/someone", "somebody's home"),
         ("/var/log2", "is not below one of"),
         ("/var/lo", "is not below one of"),
         ("/srv/shop", "is not below one of"),
