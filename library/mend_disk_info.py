@@ -75,8 +75,9 @@ author: mendbook (@mendbook)
 """
 
 EXAMPLES = r"""
-- name: See what fills the disks
+- name: See how full the disks are, and what fills the fullest
   mend_disk_info:
+    limit: 10
   become: true
   register: __disks
 

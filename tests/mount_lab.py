@@ -129,6 +129,17 @@ class MountLab:
         assert done.stdout, done.stderr
         return {**json.loads(done.stdout), "rc": done.returncode}
 
+    @staticmethod
+    def row_of(facts: dict[str, Any], point: Path) -> dict[str, Any]:
+        """The file system that is mounted there."""
+        (row,) = [one for one in facts["file_systems"] if one["mount"] == str(point)]
+        return row
+
+    @staticmethod
+    def verdicts_of(facts: dict[str, Any], point: Path) -> dict[str, str]:
+        """What is said of each threshold there."""
+        return {one["check"]: one["verdict"] for one in facts["verdicts"] if one.get("mount") == str(point)}
+
     def close(self) -> None:
         for process in reversed(self._started):
             process.kill()
@@ -147,14 +158,3 @@ def disks() -> Iterator[MountLab]:
             yield lab
         finally:
             lab.close()
-
-
-def row_of(facts: dict[str, Any], point: Path) -> dict[str, Any]:
-    """The file system that is mounted there."""
-    (row,) = [one for one in facts["file_systems"] if one["mount"] == str(point)]
-    return row
-
-
-def verdicts_of(facts: dict[str, Any], point: Path) -> dict[str, str]:
-    """What is said of each threshold there."""
-    return {one["check"]: one["verdict"] for one in facts["verdicts"] if one.get("mount") == str(point)}

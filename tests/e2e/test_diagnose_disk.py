@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from local_inventory import local_inventory
-from mount_lab import row_of, verdicts_of
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["mount_lab"]
@@ -22,7 +21,7 @@ def df(disks, point):
 
 def same_as_df(disks, facts, point):
     size, used, free, percent, inodes, _, inodes_free = df(disks, point)
-    row = row_of(facts, point)
+    row = disks.row_of(facts, point)
     assert (row["size_bytes"], row["used_bytes"], row["free_bytes"]) == (size, used, free)
     # df rounds up
     assert percent - 1 <= row["used_share"] * 100 <= percent
@@ -38,7 +37,7 @@ def test_a_disk_that_is_full_of_bytes_is_named_with_what_fills_it(disks):
     row = same_as_df(disks, facts, full)
     # root has filled what is reserved, too
     assert row["free_bytes"] == 0 and row["used_share"] == 1.0 and facts["verdict"] == "exceeded"
-    assert verdicts_of(facts, full)["max_used_share"] == "exceeded"
+    assert disks.verdicts_of(facts, full)["max_used_share"] == "exceeded"
     assert facts["culprit"]["path"] == str(full / "app/logs")
     assert facts["culprit"]["bytes"] == int(disks.run("du", "-s", "-B1", full / "app/logs").split()[0])
     failed = disks.info(path=str(full), fail=True)
@@ -51,9 +50,9 @@ def test_reserved_blocks_are_told_apart_from_free_ones(disks):
     row = same_as_df(disks, disks.info(path=str(point)), point)
     assert row["reserved_bytes"] > row["size_bytes"] * 0.18
     facts = disks.info(path=str(point), min_free_bytes=row["free_bytes"] + 1)
-    assert verdicts_of(facts, point)["min_free_bytes"] == "exceeded"
+    assert disks.verdicts_of(facts, point)["min_free_bytes"] == "exceeded"
     facts = disks.info(path=str(point), min_free_bytes=row["free_bytes"])
-    assert verdicts_of(facts, point)["min_free_bytes"] == "ok"
+    assert disks.verdicts_of(facts, point)["min_free_bytes"] == "ok"
 
 
 def test_a_disk_that_is_full_of_inodes_is_named_with_the_folder_of_most_files(disks):
@@ -63,7 +62,7 @@ def test_a_disk_that_is_full_of_inodes_is_named_with_the_folder_of_most_files(di
     facts = disks.info(path=str(full))
     row = same_as_df(disks, facts, full)
     assert row["inodes_free"] == 0 and row["used_share"] < 0.2
-    assert verdicts_of(facts, full) == {"max_used_share": "ok", "max_inodes_share": "exceeded"}
+    assert disks.verdicts_of(facts, full) == {"max_used_share": "ok", "max_inodes_share": "exceeded"}
     assert facts["culprit"]["path"] == str(full / "sessions")
     assert facts["largest"]["folders"][0]["path"] == str(full / "few")
 
@@ -73,11 +72,11 @@ def test_a_disk_that_became_read_only_after_an_error_is_told_from_one_that_is_to
     disks.sh(
         'mkdir "$1/../bound-ro"; mount --bind "$1" "$1/../bound-ro"; mount -o remount,ro,bind "$1/../bound-ro"', broken
     )
-    assert row_of(disks.info(), broken)["read_only"] is False
+    assert disks.row_of(disks.info(), broken)["read_only"] is False
     disks.run("mount", "-o", "remount,ro", broken)
     facts = disks.info()
     (one,) = [one for one in facts["verdicts"] if one["check"] == "max_read_only"]
-    assert one["verdict"] == "exceeded" and str(broken) in one["says"] and row_of(facts, broken)["read_only"]
+    assert one["verdict"] == "exceeded" and str(broken) in one["says"] and disks.row_of(facts, broken)["read_only"]
     facts = disks.info(ignore=[str(broken)])
     assert str(broken) not in next(one for one in facts["verdicts"] if one["check"] == "max_read_only")["says"]
 
@@ -97,7 +96,7 @@ def test_a_disk_under_another_one_at_the_same_place_is_not_asked(disks):
     disks.run("mount", "-t", "tmpfs", "-o", "size=7m", "upper", point)
     facts = disks.info()
     same_as_df(disks, facts, point)
-    assert row_of(facts, point)["source"] == "upper"
+    assert disks.row_of(facts, point)["source"] == "upper"
     # and what a mount above hides is not taken for what is seen there
     inner = disks.tmpfs("twice/inner", "size=2m")
     disks.run("mount", "-t", "tmpfs", "-o", "size=9m", "cover", point)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mount_lab import row_of
-
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["mount_lab"]
 NOBODY = 65534
@@ -86,7 +84,7 @@ def test_an_ordinary_user_is_told_what_was_not_seen(disks):
     ]
     assert any(f"not all of {disk} was read" in line and "Permission denied" in line for line in facts["summary"])
     # the numbers of the disk are everybody's
-    assert row_of(facts, disk)["used_bytes"] > 900000
+    assert disks.row_of(facts, disk)["used_bytes"] > 900000
     # what others hold is not seen, so nobody says that it is little
     assert facts["deleted_open"]["unseen_processes"] > 0 and facts["verdict"] in ("unknown", "exceeded")
     (one,) = [one for one in facts["verdicts"] if one["check"] == "max_deleted_open_bytes"]
@@ -109,13 +107,13 @@ def test_deleted_files_that_a_process_holds_are_told_with_their_disk_and_holder(
     assert os.readlink(link) == f"{disk}/app.log (deleted)" and os.stat(link).st_blocks * 512 == mine[0]["bytes"]
     assert who["command"] == Path(f"/proc/{who['pid']}/comm").read_text().strip() and who["user_id"] == 0
     # what du does not see and df counts is explained by it
-    row = row_of(facts, disk)
+    row = disks.row_of(facts, disk)
     assert row["used_bytes"] - du(disks, disk, "-B1") > 5_900_000 and facts["largest"]["unexplained_bytes"] < 200_000
     process.kill()
     process.wait()
     again = disks.info(path=str(disk), max_deleted_open_bytes=5_000_000)
     assert str(disk) not in {one["mount"] for one in again["deleted_open"]["largest"]}
-    assert row_of(again, disk)["used_bytes"] < 1_000_000
+    assert disks.row_of(again, disk)["used_bytes"] < 1_000_000
 
 
 def test_a_disk_that_is_rewritten_while_it_is_read_is_read(disks):

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mount_lab import row_of, verdicts_of
-
 pytest_plugins = ["mount_lab"]
 SECONDS = 2
 
@@ -60,10 +58,10 @@ def test_a_dead_file_system_is_unknown_and_the_others_are_told(disks, subtype):
     facts = disks.info(timeout_seconds=SECONDS)
     took = time.monotonic() - started
     assert facts["rc"] == 0 and took < 60
-    dead = row_of(facts, disks.folder / "m/dead")
+    dead = disks.row_of(facts, disks.folder / "m/dead")
     assert (dead["problem"], dead["kind"], dead["used_share"]) == (f"no answer within {SECONDS} s", "remote", None)
-    assert verdicts_of(facts, disks.folder / "m/dead") == {"max_used_share": "unknown"}
-    assert verdicts_of(facts, disk)["max_used_share"] == "ok" and facts["verdict"] in ("unknown", "exceeded")
+    assert disks.verdicts_of(facts, disks.folder / "m/dead") == {"max_used_share": "unknown"}
+    assert disks.verdicts_of(facts, disk)["max_used_share"] == "ok" and facts["verdict"] in ("unknown", "exceeded")
     assert any("no answer within" in line for line in facts["summary"])
     # it was truly asked, and its child is where no signal reaches it, and harms nobody
     assert asked(program)
@@ -108,9 +106,9 @@ def test_a_disk_below_a_dead_one_is_given_up_too(disks):
     disks.sh('mkdir "$1/../fine"; mount --bind "$2" "$1/../fine"', outer, inner)
     program = disks.silent("outer")
     facts = disks.info(timeout_seconds=SECONDS, path=str(disks.folder / "m/fine"))
-    assert row_of(facts, outer)["problem"] == f"no answer within {SECONDS} s"
+    assert disks.row_of(facts, outer)["problem"] == f"no answer within {SECONDS} s"
     # at its other place it is seen
-    assert row_of(facts, disks.folder / "m/fine")["problem"] is None
+    assert disks.row_of(facts, disks.folder / "m/fine")["problem"] is None
     program.kill()
 
 
