@@ -27,11 +27,12 @@ _WITH_NAMES = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts &
 _SERVERS = f"""
 import json, sys
 import mendbook.sandbox
-from mendbook.sandbox.services import mongo, postgres, s3
+from mendbook.sandbox.services import mongo, postgres, redis, s3
 from pymongo import MongoClient
 
 certificate, key, binary = sys.argv[1:]
-services = [mongo.Service(members=3), s3.Service(), postgres.Service(binary=binary, certificate=(certificate, key))]
+services = [mongo.Service(members=3), s3.Service(), redis.Service()]
+services.append(postgres.Service(binary=binary, certificate=(certificate, key)))
 with mendbook.sandbox.start(services) as box:
     with MongoClient(box.status()["mongo"]["uri"]) as client:
         configuration = client.admin.command("replSetGetConfig")["config"]
@@ -66,6 +67,10 @@ class Bastion:
     @property
     def postgres_uri(self) -> str:
         return self.facts["postgres"]["uri"].replace("127.0.0.1", NAME)
+
+    @property
+    def redis_uri(self) -> str:
+        return self.facts["redis"]["uri"].replace("127.0.0.1", NAME)
 
     @property
     def s3(self) -> dict[str, Any]:
@@ -109,9 +114,9 @@ class Bastion:
         self.hosts["bastion"].run("pkill", "-KILL", "-u", "ops", "-x", "sshd", check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bastion(can_host: None, debian_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bastion]:
-    """A bastion with a replica set of three, a PostgreSQL with TLS and an S3 store behind it."""
+    """A bastion with a replica set of three, a PostgreSQL with TLS, a Redis and an S3 store behind it."""
     folder = tmp_path_factory.mktemp("bastion")
     names, server, key = folder / "hosts", folder / "server.pem", folder / "server.key"
     names.write_text(f"127.0.0.1 localhost {NAME}\n")
