@@ -119,6 +119,7 @@ _ANSWERS = (
 # what we do, and what the driver says, while there is no connection yet
 CONNECTING, _CONNECTING = "connecting", "connecting to"
 _PERMISSION = re.compile(r"permissions? to run the '([^']+)'")
+_UNKNOWN = re.compile(r"unknown command [`'](\w+)", re.IGNORECASE)
 _CLOSED = (
     "the connection was closed: the server stopped, somebody ended it, or it speaks TLS (rediss://) or is not Redis"
 )
@@ -138,7 +139,7 @@ def translate(error, params, doing="", address=None):
     """Return the `MendError` for a driver's error; no password appears in its words.
 
     ``details.stage`` says how far it came: ``dns``, ``tcp``, ``tls``, ``login`` or ``command``; ``details.command`` is
-    the command that the user may not run, when that is it.
+    the command that the user may not run, or that there is not, when that is it.
     """
     said = " ".join(part for part in (getattr(error, "status_code", None), *str(error).split()) if part)
     for secret in secrets_in(params):
@@ -175,7 +176,8 @@ def _classify(error, said):
         return "redis_permission", "command", f"the user may not use {what}: give it the right by ACL SETUSER", command
     for rule, stage, pattern, words in _ANSWERS:
         if re.search(pattern, said, re.IGNORECASE if rule == "redis_command" else 0):
-            return rule, stage, words, None
+            unknown = _UNKNOWN.search(said)
+            return rule, stage, words, unknown and unknown.group(1).upper()
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, redis.exceptions.InvalidResponse)):
         return (*_network(error, said), None)
     return "redis", "command", "the server or the driver refused", None

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 
+import redis
+
 from . import redis_options
 from .errors import MendError, Refused
 from .redis_client import connect
@@ -37,7 +39,7 @@ class RedisInfo:
         facts = facts_of(found, look(access, found, self.params), access.name, self.params)
         facts["lock"] = {}
         # whoever may not look has been told so already, as one who may not see the clients
-        with suppress(Refused):
+        with suppress(Refused, redis.ResponseError):
             facts["lock"] = holder(access, [node for node in found.masters if node.client]) or {}
         judged = verdicts(facts, self.params)
         told = {

@@ -242,6 +242,14 @@ def test_a_user_of_some_keys_is_told_of_those(redis_added, redis_look):
     assert [one["prefix"] for one in facts["prefixes"]] == ["order:"] and facts["sampled"]["seen"] == 3
 
 
+def test_a_command_that_a_provider_has_switched_off_is_named(redis_added, redis_look):
+    service = redis_added(settings={"rename-command": 'CLIENT ""'})
+    facts = redis_look(service.uri)
+    (missing,) = facts["missing"]
+    assert facts["rc"] == 0 and (missing["fact"], missing["command"]) == ("clients", "CLIENT")
+    assert missing["rule"] == "redis_command" and facts["verdict"] == "ok"
+
+
 def test_a_cluster_that_may_not_be_asked_is_told_as_far_as_it_is_seen(redis_added, redis_look):
     service = redis_added(users={"watcher": ">secret ~* +@all -cluster"}, settings={"cluster-enabled": "yes"})
     facts = redis_look(f"redis://watcher:secret@127.0.0.1:{service.ports[0]}")
