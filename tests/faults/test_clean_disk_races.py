@@ -24,6 +24,7 @@ pytestmark = pytest.mark.faults
 pytest_plugins = ["disk_lab"]
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, EXCHANGE, NEW_MOUNTS, BIND, DETACH, PRIVATE = -100, 2, 0x20000, 0x1000, 2, 0x4C000
+DEATH_SIGNAL = 1
 FILES = 30
 
 
@@ -55,6 +56,7 @@ def racing(swap: Callable[[], int]) -> Iterator[Callable[[], int]]:
     counter = ctypes.c_long.from_buffer(mmap.mmap(-1, 8))
     racer = os.fork()
     if not racer:
+        LIBC.prctl(DEATH_SIGNAL, signal.SIGKILL)
         while True:
             if swap() == 0:
                 counter.value += 1
