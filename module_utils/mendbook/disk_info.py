@@ -164,7 +164,8 @@ def _largest(found, rows, visible, held):
     row = next((one for one in rows if mount and one["path"] == mount.point), None)
     for name in ("files", "folders", "most_files", "hidden", "unseen"):
         found[name] = [{**one, "path": clean(one["path"], MAX_NAME)} for one in found[name]]
-    is_whole = bool(row) and mount.root == "/" and mount.point == found["path"]
+    # an overlay has the numbers of the disk that it writes to, on which others lie, too
+    is_whole = bool(row) and row["kind"] != "overlay" and mount.root == "/" and mount.point == found["path"]
     found.update(
         path=clean(found["path"], MAX_NAME),
         mount=row and row["mount"],

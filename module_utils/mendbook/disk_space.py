@@ -118,7 +118,7 @@ def folded(rows):
     Left out are what has no space (proc, sysfs), overlays whose writes go to a file system that is in the list, and, in
     a container, the file system behind single files such as /etc/hosts when the container's own overlay lies on it.
     """
-    rows = [one for one in rows if one["size_bytes"] is not None or (one["problem"] and _is_real(one))]
+    rows = [one for one in rows if _is_place(one)]
     listed = {one["mount"] for one in rows if one["kind"] != "overlay"}
     own = {_totals(one) for one in rows if one["kind"] == "overlay" and one["upper_on"] not in listed}
     overlays = {}
@@ -133,6 +133,13 @@ def folded(rows):
             continue
         kept.append({**one, "overlays": len(overlays.get(one["mount"], ()))})
     return kept
+
+
+def _is_place(one):
+    """Whether somebody's data may lie there; what a container mounts over parts of /proc and /sys is only a screen."""
+    if any(is_below(one["path"], folder) for folder in ("/proc", "/sys")):
+        return False
+    return one["size_bytes"] is not None or bool(one["problem"] and _is_real(one))
 
 
 def _is_real(one):

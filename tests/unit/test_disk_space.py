@@ -84,6 +84,12 @@ def test_what_has_no_space_and_what_one_may_not_look_at_is_told_apart():
     assert [one["mount"] for one in folded(rows_of(lines, answers))] == ["/secret", "/net"]
 
 
+def test_what_screens_parts_of_the_kernel_s_folders_is_no_place_for_data():
+    lines = ["44 1 0:44 / /proc/acpi ro - tmpfs tmpfs ro", "45 1 0:45 / /sys/fs/cgroup rw - tmpfs tmpfs rw"]
+    data = "46 1 0:46 / /process rw - tmpfs tmpfs rw"
+    assert [one["mount"] for one in folded(rows_of([*lines, data], {}))] == ["/process"]
+
+
 @pytest.fixture
 def statvfs(monkeypatch):
     """Paths that hang, in the place of those that a dead server would let hang; every look is of a child."""
