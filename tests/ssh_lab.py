@@ -80,7 +80,7 @@ class SshHost:
 
 @dataclass
 class SshHosts:
-    """Hosts of these names; with ``behind`` that one, too, and the others are reached by nobody else.
+    """Hosts of these names; with ``behind`` that one, too, and the others are reached by nobody else, save ``near``.
 
     ``size`` are the mount options of each root file system (``size=64m,nr_inodes=2k``), ``aliases`` more names that the
     hosts know: ``{"db.inside": "127.0.0.1"}``.
@@ -89,6 +89,7 @@ class SshHosts:
     folder: Path
     names: Sequence[str]
     behind: str | None = None
+    near: Sequence[str] = ()
     size: str = "size=512m"
     aliases: Mapping[str, str] = field(default_factory=dict)
     user: str = USER
@@ -131,8 +132,8 @@ class SshHosts:
         _write_private(self.key, private)
         prefix = self._join_this_machine(front := self._switch())
         back = self._switch() if self.behind else front
-        near = [self.behind] if self.behind else list(self.names)
-        far = list(self.names) if self.behind else []
+        far = [name for name in self.names if name not in self.near] if self.behind else []
+        near = [name for name in (self.behind, *self.names) if name and name not in far]
         addresses = {name: f"{prefix}{number}" for number, name in enumerate(near, 10)}
         addresses |= {name: f"{_BEHIND}{number}" for number, name in enumerate(far, 10)}
         names = {"localhost": "127.0.0.1", **addresses, **self.aliases}
@@ -141,7 +142,7 @@ class SshHosts:
             plugs = [str(front), "eth0", f"{address}/24", f"{prefix}1"]
             if name in far:
                 plugs = [str(back), "eth0", f"{address}/24", f"{_BEHIND}1"]
-            elif self.behind:
+            elif name == self.behind:
                 plugs += [str(back), "eth1", f"{_BEHIND}1/24", ""]
             self._start_host(name, address, known, plugs)
         self._wait_until_ready()
@@ -208,7 +209,7 @@ class SshHosts:
         self.known_hosts.write_text("".join(f"{host.name},{host.address} {host.host_key}\n" for host in hosts))
         text = "".join(
             f"Host {host.name} {host.address}\n  HostName {host.address}\n"
-            + (f"  ProxyJump {self.behind}\n" if self.behind not in (None, host.name) else "")
+            + (f"  ProxyJump {self.behind}\n" if host.address.startswith(_BEHIND) else "")
             for host in hosts
         )
         text += f"Host *\n  User {self.user}\n  IdentityFile {self.key}\n  IdentitiesOnly yes\n"
