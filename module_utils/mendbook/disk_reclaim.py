@@ -57,7 +57,7 @@ class Reclaim:
         batches = []
         for root in roots:
             batches += walk(root, paths - {root.path}, self._now, self.params["truncate_bytes"], budget)
-        self._in_use = InUse({root.device for root in roots})
+        self._in_use = InUse({batch.device for batch in batches})
         self._in_use.look()
         spaces = {root.device: root.space() for root in roots}
         self._seen = Observed(

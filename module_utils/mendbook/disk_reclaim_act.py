@@ -81,7 +81,7 @@ class Act:
         return found
 
     def _remove(self, batch, fd, start, stop):
-        names, inodes, rule, device = batch.names, batch.inodes, batch.rule, batch.root.device
+        names, inodes, rule, device = batch.names, batch.inodes, batch.rule, batch.device
         newest_ns, by_arrival = cutoff_ns(rule, self._now), rule.kind in ("cache", "temporary")
         open_files, objects, stat, unlink = self._in_use.files, self._objects, os.stat, os.unlink
         count = blocks = 0
@@ -119,7 +119,7 @@ class Act:
                 try:
                     seen = os.fstat(file)
                     key = seen.st_dev, seen.st_ino
-                    if key != (batch.root.device, batch.inodes[position]) or not is_plain_file(seen):
+                    if key != (batch.device, batch.inodes[position]) or not is_plain_file(seen):
                         self._leave("~", batch, position, self._why(batch, position, seen))
                     elif not batch.root.is_here(file):
                         self._leave("~", batch, position, "something is mounted on it")
@@ -169,7 +169,7 @@ class Act:
         return None
 
     def _why(self, batch, position, seen):
-        if (seen.st_dev, seen.st_ino) != (batch.root.device, batch.inodes[position]):
+        if (seen.st_dev, seen.st_ino) != (batch.device, batch.inodes[position]):
             return "another file has its name now"
         if seen.st_nlink != 1:
             return "it has several names now"
@@ -191,7 +191,7 @@ class Act:
 
     def _leave(self, op, batch, position, reason):
         self._stayed.setdefault(id(batch), set()).add(batch.names[position])
-        listed = self._objects.get((batch.root.device, batch.inodes[position]))
+        listed = self._objects.get((batch.device, batch.inodes[position]))
         if listed:
             self._left_out.append(skipped(listed, reason, group=batch.rule.title))
         else:

@@ -45,7 +45,7 @@ def choose(batches, open_files, spaces, params):
     for device, inode in open_files:
         open_inodes.setdefault(device, set()).add(inode)
     for batch in batches:
-        _sort_out(batch, staying, open_inodes.get(batch.root.device, frozenset()), params["truncate_bytes"], choice)
+        _sort_out(batch, staying, open_inodes.get(batch.device, frozenset()), params["truncate_bytes"], choice)
     for device in {batch.root.device for batch in choice.batches}:
         _stop_at_target(device, spaces[device], params, choice)
     choice.removals = [batch for batch in choice.removals if batch.names]
@@ -97,7 +97,7 @@ def _sort_out(batch, staying, open_inodes, truncate_bytes, choice):
             else:
                 removal.add(name, inode, blocks)
     for file in batch.files:
-        if (batch.root.device, file.inode) in staying:
+        if (batch.device, file.inode) in staying:
             continue
         if file.inode not in open_inodes:
             if file.is_old:
@@ -123,7 +123,7 @@ def _staying(batches, choice):
         files.sort(key=lambda one: one[:2], reverse=True)
         whole = [one for one in files if one[2].size and not is_unfinished(one[2].name)]
         # what is empty or unfinished is no backup, and yet the newest may be the one that is being written
-        kept = {(batch.root.device, file.inode): file for _, _, file, batch in whole[: rule.keep_newest] + files[:1]}
+        kept = {(batch.device, file.inode): file for _, _, file, batch in whole[: rule.keep_newest] + files[:1]}
         staying |= set(kept)
         old = sum(file.is_old for file in kept.values())
         before = counts.get(rule.title, (0, 0))

@@ -93,7 +93,7 @@ def _changes(choice):
     changes, objects, rest = [], {}, {}
     ops = {id(batch): op for op, batches in parts for batch in batches}
     for batch, position in largest(choice.batches, MAX_ENTRIES - listed):
-        key, op = (batch.root.device, batch.inodes[position]), ops[id(batch)]
+        key, op = (batch.device, batch.inodes[position]), ops[id(batch)]
         objects[key] = shown(batch.path(batch.names[position]))
         change = {"op": op, "object": objects[key], "bytes": batch.blocks[position] * BLOCK, "group": batch.rule.title}
         changes.append(dict(change, before="open", after="empty") if op == "~" else change)
@@ -234,7 +234,7 @@ def _held_notes(seen, params):
     held = sorted(held, key=lambda one: -one[3])
     size = sum(blocks for *_, blocks in held) * BLOCK
     names = ", ".join(
-        f"{shown(batch.path(name))} by {seen.who(batch.root.device, inode)}" for batch, name, inode, _ in held[:_SHOWN]
+        f"{shown(batch.path(name))} by {seen.who(batch.device, inode)}" for batch, name, inode, _ in held[:_SHOWN]
     )
     way = "" if params["truncate_bytes"] is not None else "; disk_clean_truncate_bytes empties open logs"
     return [

@@ -34,16 +34,18 @@ class File(NamedTuple):
 class Batch:
     """Files of one folder that one rule means: old ones as columns, because there may be many, and `File`s.
 
-    ``folder`` is the path below the root, "" for the root itself; ``entries`` is all that the folder holds.
+    ``folder`` is the path below the root, "" for the root itself, ``inode`` the folder's; ``entries`` is all that it
+    holds. ``device`` is that of the files: on an overlay those of different layers have different ones.
     """
 
-    __slots__ = ("root", "rule", "folder", "inode", "entries", "names", "inodes", "blocks", "files")
+    __slots__ = ("root", "rule", "folder", "inode", "device", "entries", "names", "inodes", "blocks", "files")
 
-    def __init__(self, root, rule, folder, inode):
+    def __init__(self, root, rule, folder, inode, device):
         self.root = root
         self.rule = rule
         self.folder = folder
         self.inode = inode
+        self.device = device
         self.entries = 0
         self.names = []
         self.inodes = array("Q")
@@ -57,7 +59,7 @@ class Batch:
 
     def empty_copy(self):
         """A batch of the same folder and rule without files."""
-        copy = Batch(self.root, self.rule, self.folder, self.inode)
+        copy = Batch(self.root, self.rule, self.folder, self.inode, self.device)
         copy.entries = self.entries
         return copy
 
@@ -106,9 +108,10 @@ class Budget:
 def _read(root, folder, fd, pending, others, now, truncate_bytes, budget):
     rules = [rule for rule in root.rules if rule.recurse or not folder]
     inode = os.fstat(fd).st_ino
-    batches = [Batch(root, rule, folder, inode) for rule in rules]
-    sieve = [(batch.rule.matches.match, _taker(batch, root, now, truncate_bytes)) for batch in batches]
-    subfolders, entries = [], 0
+    batches, sieve, subfolders, entries = [], [], [], 0
+    for rule in rules:
+        batches.append(Batch(root, rule, folder, inode, root.device))
+        sieve.append((rule.matches.match, _taker(batches, rule, root, now, truncate_bytes)))
     with os.scandir(fd) as listing:
         while True:
             portion = list(islice(listing, _PORTION))
@@ -156,15 +159,23 @@ def _descend(root, folder, subfolders, pending, others):
         pending.append(below)
 
 
-def _taker(batch, root, now, truncate_bytes):
-    """Return the function that puts a file of this rule where it belongs."""
-    rule = batch.rule
+def _taker(batches, rule, root, now, truncate_bytes):
+    """Return the function that puts a file of this rule where it belongs, into the last of the batches if it can."""
+    usual, device = batches[-1], root.device
     newest_ns = cutoff_ns(rule, now)
     now_ns = int(now * 1e9)
     big = truncate_bytes if truncate_bytes is not None and rule.kind == "logs" else None
-    add = batch.add
+
+    def of_device(number):
+        for batch in batches:
+            if batch.rule is rule and batch.device == number:
+                return batch
+        batches.append(usual.empty_copy())
+        batches[-1].device = number
+        return batches[-1]
 
     def take(name, seen):
+        batch = usual if seen.st_dev == device else of_device(seen.st_dev)
         changed_ns = age_ns(rule, seen)
         is_old = changed_ns <= newest_ns
         if seen.st_nlink > 1:
@@ -173,7 +184,7 @@ def _taker(batch, root, now, truncate_bytes):
         elif rule.keep_newest or (big is not None and seen.st_blocks * BLOCK >= big):
             batch.files.append(File(name, seen.st_ino, seen.st_blocks, seen.st_size, seen.st_mtime_ns, is_old))
         elif is_old:
-            add(name, seen.st_ino, seen.st_blocks)
+            batch.add(name, seen.st_ino, seen.st_blocks)
         else:
             root.future += changed_ns > now_ns + _CLOCK_NS
 

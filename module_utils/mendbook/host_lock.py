@@ -33,7 +33,8 @@ class HostLock:
 
     The kernel frees it when the process ends, however that happens. The file stays: whoever removed it would part
     those who wait at it. It is held in every place that can be had, so that two runs meet although one of them finds
-    the disk of the first place full. Root's runs share a lock, and so do those of each other user.
+    the disk of the first place full; nobody can take the places of others away. Root's runs share a lock, and so do
+    those of each other user.
     """
 
     def __init__(self, name, run):
@@ -44,10 +45,11 @@ class HostLock:
     def __enter__(self):
         with ExitStack() as undo:
             undo.callback(self._close)
-            for folder, path in _folders(create=True):
+            refusals = []
+            for folder, path in _folders(refusals, create=True):
                 self._hold(folder, f"{path}/{_file_name(self.name)}")
             if not self._files:
-                raise _no_place()
+                raise next(iter(refusals), _no_place())
             undo.pop_all()
         facts = {"run": self.run, "holder": host.user(), "host": os.uname().nodename, "pid": os.getpid()}
         for file in self._files:
@@ -86,7 +88,7 @@ class HostLock:
 
 def holder(name):
     """Return who holds the lock ``name`` (run, holder, host, pid, since), or None; takes nothing and makes nothing."""
-    for folder, path in _folders(create=False):
+    for folder, path in _folders([], create=False):
         try:
             file = _open(folder, f"{path}/{_file_name(name)}")
         except FileNotFoundError:
@@ -109,8 +111,11 @@ def _file_name(name):
     return quote(name, safe="") + ".lock"
 
 
-def _folders(create):
-    """Yield (descriptor, path) of each folder that is there or can be made, if nobody else can write there."""
+def _folders(refusals, create):
+    """Yield (descriptor, path) of each folder that is there or can be made, and that nobody else can write to.
+
+    Others are left out and noted as `Refused`: anybody may make a folder of any name in /dev/shm.
+    """
     for path in _places():
         try:
             if create:
@@ -120,14 +125,16 @@ def _folders(create):
                     pass
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno in _NEXT_PLACE:
-                continue
-            raise _refused(path, os.strerror(error.errno)) from error
+            if error.errno not in _NEXT_PLACE:
+                refusals.append(_refused(path, os.strerror(error.errno)))
+            continue
         try:
             seen = os.fstat(folder)
-            if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
-                raise _refused(path, f"it belongs to uid {seen.st_uid} with mode {stat.S_IMODE(seen.st_mode):o}")
-            yield folder, path
+            if seen.st_uid == os.geteuid() and not stat.S_IMODE(seen.st_mode) & 0o077:
+                yield folder, path
+            else:
+                mode = stat.S_IMODE(seen.st_mode)
+                refusals.append(_refused(path, f"it belongs to uid {seen.st_uid} with mode {mode:o}"))
         finally:
             os.close(folder)
 

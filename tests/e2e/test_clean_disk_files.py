@@ -184,6 +184,25 @@ def test_a_mount_inside_a_root_is_never_entered_not_even_one_of_the_same_device(
     assert "memory" in note and "bound" in note
 
 
+def test_on_an_overlay_files_of_both_layers_are_known_and_open_ones_stay(disk, tmp_path):
+    disk.file("lower.log", folder=disk.victims)
+    disk.file("held.log", folder=disk.victims)
+    with mounted(tmp_path / "memory") as memory:
+        (memory / "upper").mkdir()
+        (memory / "work").mkdir()
+        layers = f"lowerdir={disk.victims},upperdir={memory}/upper,workdir={memory}/work"
+        with mounted(disk.root, layers, "overlay"):
+            for name in ("upper.log", "open.log"):
+                disk.file(name)
+            # a file that is opened to be written moves to the upper layer
+            assert len({os.stat(disk.root / name).st_dev for name in ("", "lower.log", "upper.log")}) == 3
+            with held_open(disk.root / "open.log"), (disk.root / "held.log").open():
+                result = disk.reclaim()
+                assert (result["state"], disk.gone(result)) == ("done", 2), result
+                assert disk.names() == ["held.log", "open.log"]
+    assert disk.names(disk.victims) == ["held.log", "lower.log"]
+
+
 def test_a_file_that_is_mounted_on_stays(disk):
     disk.file("a.log")
     victim = disk.file("b.log", folder=disk.victims)

@@ -234,6 +234,18 @@ def test_runs_meet_although_one_finds_the_first_place_full(place, tmp_path, monk
         assert (first / "disk.lock").exists()
 
 
+@pytest.mark.parametrize("made", [a_link, a_folder, a_pipe])
+def test_a_place_that_somebody_has_taken_keeps_nobody_from_the_other(place, tmp_path, monkeypatch, made):
+    taken = tmp_path / "taken"
+    made(taken, tmp_path)
+    taken.chmod(0o777) if made is a_folder else None
+    monkeypatch.setattr(host_lock, "_places", lambda: (str(taken), str(place)))
+    with HostLock("disk", "one"):
+        assert holder("disk")["run"] == "one" and (place / "disk.lock").exists()
+        with pytest.raises(Locked), HostLock("disk", "two"):
+            pass
+
+
 def test_a_file_that_goes_while_one_waits_is_not_the_lock(place, monkeypatch):
     flock, removed = host_lock.fcntl.flock, []
 

@@ -31,7 +31,8 @@ def a_rule(kind="logs", keep_newest=0, root="/var/log"):
 
 def a_batch(*files, root=None, rule=None, folder="", entries=None):
     """A batch of old files, each (name, blocks)."""
-    batch = Batch(root or a_root(), rule or a_rule(), folder, 7)
+    root = root or a_root()
+    batch = Batch(root, rule or a_rule(), folder, 7, root.device)
     for name, blocks in files:
         batch.add(name, next(_inodes), blocks)
     batch.entries = len(files) if entries is None else entries
