@@ -18,13 +18,15 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 OLDEST_API = (1, 40)
 NEWEST_API = (1, 47)
 _CONNECT_SECONDS = 10
+# a removal takes as long as the disk needs for it
+_REMOVAL_FACTOR = 10
 
 
 class Engine:
     """One engine: ``get``, ``post`` and ``delete`` give the JSON of its answer, or None when it is empty.
 
     ``docker_host`` is unix:///PATH or tcp://HOST:PORT, with TLS when any of the files is given; ``timeout_seconds`` is
-    for one request with its whole answer. Nothing is asked before the first request.
+    for one request with its whole answer, ten times as long when it is no GET. Nothing is asked before the first one.
     """
 
     def __init__(
@@ -76,7 +78,8 @@ class Engine:
         return self._ask(method, "/v{}.{}{}".format(*self.api, path), query, body)
 
     def _ask(self, method, path, query, body):
-        deadline = time.monotonic() + self.timeout_seconds
+        seconds = self.timeout_seconds * (1 if method == "GET" else _REMOVAL_FACTOR)
+        deadline = time.monotonic() + seconds
         target = quote(path, safe="/:") + ("?" + urlencode(_words(query)) if query else "")
         connection = self._connection()
         try:
@@ -86,7 +89,7 @@ class Engine:
             except socket.timeout as error:
                 raise Gone(
                     f"the Docker engine at {self.docker_host} has not answered {method} {path} in "
-                    f"{self.timeout_seconds} s: raise timeout_seconds, or look whether it hangs (its log, docker info)",
+                    f"{seconds} s: raise timeout_seconds, or look whether it hangs (its log, docker info)",
                     rule="docker_timeout",
                 ) from error
             except (OSError, http.client.HTTPException) as error:

@@ -24,7 +24,9 @@ options:
     description: Absolute path of its key.
     type: path
   timeout_seconds:
-    description: Seconds that the engine may take for one answer. What it holds may take it long to add up.
+    description:
+      - Seconds that the engine may take for one answer, and ten times as long for a removal. What it holds may take it
+        long to add up.
     type: int
     default: 60
 """

@@ -30,26 +30,24 @@ def refused(result):
     return result["mend"]["reason"], result["mend"]["rule"]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
+def test_options_that_cannot_be_meant_and_engines_that_are_not_there(docker, monkeypatch):
+    monkeypatch.setattr(docker_choice, "MIN_SECONDS", 60)
+    docker.stopped("old")
+    nothing = dict.fromkeys(("containers", "images", "networks", "build_cache"), False)
+    for options, expected in (
         ({"min_age_seconds": 0}, ("refused", "min_age_seconds")),
         ({"min_age_seconds": 59}, ("refused", "min_age_seconds")),
         ({"min_age_seconds": -604800}, ("refused", "min_age_seconds")),
         ({"keep_images": -1}, ("refused", "keep_images")),
-        (dict.fromkeys(("containers", "images", "networks", "build_cache"), False), ("nothing", "kinds")),
+        (nothing, ("nothing", "kinds")),
         ({"docker_host": "ssh://ops@web1"}, (None, "docker_host")),
         ({"docker_host": "unix:///nowhere/docker.sock"}, (None, "docker_absent")),
         ({"docker_host": "tcp://127.0.0.1:1"}, (None, "docker_unreachable")),
         ({"docker_host": "tcp://127.0.0.1:1", "tls_key_file": "/nowhere/key"}, (None, "docker_tls")),
         ({"tls_ca_file": "/nowhere/ca"}, (None, "docker_tls")),
-    ],
-)
-def test_options_that_cannot_be_meant_and_engines_that_are_not_there(docker, monkeypatch, options, expected):
-    monkeypatch.setattr(docker_choice, "MIN_SECONDS", 60)
-    docker.stopped("old")
-    assert refused(docker.plan(**{"min_age_seconds": 60, **options})) == expected
-    assert docker.id("old") in docker.ids("containers")
+    ):
+        assert refused(docker.plan(**{"min_age_seconds": 60, **options})) == expected, options
+    assert docker.ids("containers") == {docker.id("old")}
 
 
 def test_a_user_who_may_not_use_the_socket_is_told_whose_it_is(docker):
