@@ -161,8 +161,11 @@ def _steps(end: str, data: Mapping[str, Any]) -> list[Step]:
         result=result,
     )
     items = [item for item in _list(result.get("results")) if isinstance(item, dict)]
-    if not items or "plan" in result or end == "unreachable":
+    if not items or "plan" in result:
         return [whole]
+    if end == "unreachable":
+        # of the whole loop ansible only says that all items are completed
+        return [replace(whole, result=next((item for item in items if item.get("unreachable")), result))]
     steps = [replace(whole, end="failed" if _is_failed(item) else "ok", result=item) for item in items]
     # never let a failure disappear because none of the items admits it
     lost = end == "failed" and not any(step.end == "failed" for step in steps)

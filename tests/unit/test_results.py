@@ -101,6 +101,12 @@ def test_an_unreachable_host_is_4():
     assert (result.exit_code, result.word, result.msg) == (4, "unreachable", "no route")
 
 
+def test_a_host_that_is_lost_in_a_loop_says_why():
+    items = [{"msg": "fine"}, {"unreachable": True, "msg": "host key verification failed"}]
+    result = host(event("runner_on_unreachable", msg="All items completed", results=items), dark=["a"])
+    assert (result.exit_code, result.msg) == (4, "host key verification failed")
+
+
 def test_a_host_that_failed_without_a_task_is_failed():
     assert host(failures=["a"]).exit_code == 2
 
