@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible.module_utils.mendbook import redis_flush_sample
+from ansible.module_utils.mendbook.redis_glob import matcher
 
-from redis_cli import cli
+from redis_cli import BUILDS, build, cli
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab", "redis_flush_lab"]
@@ -185,3 +188,38 @@ def test_large_values_do_not_hold_the_server_up(single):
     assert single.removed(single.act(planned, "cache:big:*")) == 5 and single.keys() == set()
     # DEL would have freed them while everybody waits
     assert int(witness.info("commandstats").get("cmdstat_del", {"calls": 0})["calls"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("debian", {}), ("valkey", {"cluster": True})], ids=["Redis 7", "a cluster of Valkey 9"]
+)
+def test_other_builds_are_cleared_too(own_redis, name, options):
+    lab = own_redis(binary=build(name), **options)
+    lab.fill("sess:1", cache=2000, **{"cache:home": 20})
+    result = lab.flush("cache:*", keep=["cache:home:*"])
+    assert result["state"] == "done" and lab.removed(result) == 2000 and len(lab.keys()) == 21
+    # this user may ask the server what it may
+    assert lab.flush(whole_database=True, include_kinds=["sessions"])["state"] == "done" and lab.keys() == set()
+
+
+def test_a_server_that_takes_tls_only(redis_tls, lab_of):
+    with contextlib.closing(lab_of(redis_tls)) as lab:
+        lab.fill("other", cache=100)
+        options = {"tls_ca_file": redis_tls.certificate.authority, "uri": redis_tls.uri.partition("?")[0]}
+        assert lab.removed(lab.flush("cache:*", **options)) == 100 and lab.keys() == {b"other"}
+        assert lab.plan("cache:*", uri=options["uri"])["mend"]["rule"].startswith("redis_tls")
+        lab.empty()
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_patterns_mean_what_each_server_means_by_them(own_redis, name):
+    """What is kept is decided here, and what goes by the server: both must mean the same."""
+    lab = own_redis(binary=build(name))
+    client = lab.witness(lab.service.ports[0])
+    chance = random.Random(7)
+    keys = [bytes(chance.choices(b"ab-]^[\\*?\xff\x80\n", k=chance.randint(1, 5))) for _ in range(300)]
+    client.mset(dict.fromkeys(keys, "x"))
+    for _ in range(400):
+        pattern = "".join(chance.choices("ab-]^[\\*?", k=chance.randint(1, 6)))
+        ours = {key for key in set(keys) if matcher([pattern])(key)}
+        assert ours == set(client.keys(pattern)), pattern
