@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -22,12 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
+from ssh_network import ENDS_WITH_US, Networks, in_network
 from ssh_tree import HOST_KEY, USER, host_tree, key_pair
 
 READY_SECONDS = 60
 _NUMBERS = itertools.count()
-_ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
-# networks that no machine has: 198.18.0.0/15 is for benchmarks, 192.0.2.0/24 for documentation
+# a network for documentation, that no machine has
 _BEHIND = "192.0.2."
 _HOST = """set -eu
 name=$1 root=$2 size=$3; shift 3
@@ -68,7 +67,7 @@ class SshHost:
     @property
     def in_network(self) -> list[str]:
         """What stands before a command of this machine that shall run in the host's network only."""
-        return [*_ENDS_WITH_US, "nsenter", f"--net=/proc/{self.pid}/ns/net"]
+        return [*ENDS_WITH_US, "nsenter", f"--net=/proc/{self.pid}/ns/net"]
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command in the host, past sshd; its output. For looking at what mendbook did."""
@@ -97,8 +96,7 @@ class SshHosts:
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        self._switches: list[subprocess.Popen[bytes]] = []
-        self._plug = ""
+        self._networks = Networks()
 
     @property
     def key(self) -> Path:
@@ -130,8 +128,9 @@ class SshHosts:
         self.folder.mkdir(parents=True, exist_ok=True)
         private, self._authorized = key_pair()
         _write_private(self.key, private)
-        prefix = self._join_this_machine(front := self._switch())
-        back = self._switch() if self.behind else front
+        front = self._networks.new()
+        back = self._networks.new() if self.behind else front
+        prefix = self._networks.join_this_machine(front)
         far = [name for name in self.names if name not in self.near] if self.behind else []
         near = [name for name in (self.behind, *self.names) if name and name not in far]
         addresses = {name: f"{prefix}{number}" for number, name in enumerate(near, 10)}
@@ -148,37 +147,13 @@ class SshHosts:
         self._wait_until_ready()
         self._write_files()
 
-    def _switch(self) -> int:
-        """A network with nothing but a bridge in it; the pid of the process that keeps it."""
-        keeper = subprocess.Popen(
-            [*_ENDS_WITH_US, "unshare", "--net", "sh", "-c",
-             "ip link add switch type bridge && ip link set switch up && echo && exec sleep infinity"],
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self._switches.append(keeper)
-        assert keeper.stdout and keeper.stdout.readline() == b"\n", "this machine makes no network namespaces"
-        return keeper.pid
-
-    def _join_this_machine(self, switch: int) -> str:
-        """Plug this machine into the network; the first three numbers of its addresses, ours ends with 1."""
-        plug = f"mb{os.getpid()}x{next(_NUMBERS)}"
-        _ip("link", "add", plug, "type", "veth", "peer", "name", "uplink", "netns", str(switch))
-        self._plug = plug
-        _in_network(switch, "ip", "link", "set", "uplink", "master", "switch", "up")
-        # the number of an interface belongs to it alone as long as it is there
-        (number,) = [link["ifindex"] for link in json.loads(_ip("-j", "link", "show", plug))]
-        prefix = f"198.{18 + number // 256 % 2}.{number % 256}."
-        _ip("address", "add", f"{prefix}1/24", "dev", plug)
-        _ip("link", "set", plug, "up")
-        return prefix
-
     def _start_host(self, name: str, address: str, known: str, plugs: list[str]) -> None:
         private, public = key_pair()
         root = self.folder / f"root-{name}"
         root.mkdir()
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [*_ENDS_WITH_US, "unshare", "--net", "--mount", "--uts", "--ipc", "sh", "-c", _HOST, "sh",
+                [*ENDS_WITH_US, "unshare", "--net", "--mount", "--uts", "--ipc", "sh", "-c", _HOST, "sh",
                  name, str(root), self.size, *plugs],
                 stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -231,10 +206,10 @@ class SshHosts:
 
     def cut(self, name: str) -> None:
         """Pull the host's cable: nothing that is sent to it or by it arrives, and nobody is told."""
-        _in_network(self.hosts[name].switch, "ip", "link", "set", name, "down")
+        in_network(self.hosts[name].switch, "ip", "link", "set", name, "down")
 
     def heal(self, name: str) -> None:
-        _in_network(self.hosts[name].switch, "ip", "link", "set", name, "up")
+        in_network(self.hosts[name].switch, "ip", "link", "set", name, "up")
 
     def kill(self, name: str) -> None:
         """End every process of the host at once."""
@@ -258,11 +233,7 @@ class SshHosts:
                 os.kill(host.pid or host.process.pid, signal.SIGKILL)
         for host in self.hosts.values():
             host.process.wait()
-        if self._plug:
-            _ip("link", "delete", self._plug)
-        for keeper in self._switches:
-            keeper.kill()
-            keeper.communicate()
+        self._networks.close()
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
@@ -277,15 +248,6 @@ def _shown_key(lab: SshHosts, host: SshHost) -> str | None:
     command = [*host.in_network, "ssh-keyscan", "-t", "ed25519", host.address]
     words = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
     return " ".join(words[1:3]) if words else None
-
-
-def _ip(*arguments: str) -> str:
-    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def _in_network(pid: int, *command: str) -> None:
-    enter = ["nsenter", f"--net=/proc/{pid}/ns/net", *command]
-    subprocess.run(enter, check=True, capture_output=True, timeout=60)
 
 
 def _write_private(path: Path, text: str) -> None:

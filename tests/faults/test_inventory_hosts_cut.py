@@ -32,7 +32,7 @@ def notes(lab, tmp_path):
         "ansible_ssh_common_args": f"-F {lab.ssh_config}",
     }
     hosts = {
-        name: ssh | {"ansible_host": lab[name].address, "note_path": f"/home/ops/{name}.txt"} | confirmed(name)
+        name: ssh | {"ansible_host": lab[name].address, "note_path": f"/tmp/{name}.txt"} | confirmed(name)
         for name in NAMES
     }
     hosts["half"]["note_write_seconds"] = 3600
@@ -60,7 +60,7 @@ def test_a_host_that_is_cut_off_half_way_ends_by_itself_and_nobody_else_is_held_
         "stranger": "unreachable",
     }, ran.stdout
     assert ran.code == 70
-    assert lab["well"].run("cat", "/home/ops/well.txt") == "hello"
+    assert lab["well"].run("cat", "/tmp/well.txt") == "hello"
     assert "look at the target before anything is run again" in outcome["half"]["msg"]
     assert "No route to host" in outcome["gone"]["msg"]
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in outcome["stranger"]["msg"]
