@@ -207,12 +207,15 @@ def _locked(folder: Path) -> io.FileIO:
 def _remove(folder: Path) -> None:
     """Remove the engine's folder, and its cgroups, which outlive the processes in them."""
     _thaw(folder.name)
-    shutil.rmtree(folder, ignore_errors=True)
     roots = Path("/sys/fs/cgroup")
-    for group in [*roots.glob(folder.name), *roots.glob(f"*/{folder.name}")]:
+    groups = [*roots.glob(folder.name), *roots.glob(f"*/{folder.name}")]
+    for group in groups:
         for inner, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(inner)
+    # where something of it is still dying, the folder stays for the next start to find
+    if not any(group.exists() for group in groups):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _thaw(name: str) -> None:
