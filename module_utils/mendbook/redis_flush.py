@@ -207,7 +207,8 @@ class Flush:
         """The error with what was done before it."""
         rounds = self._rounds
         if not rounds.removed and not rounds.unanswered:
-            return failed
+            # what would be a part of the work is none of it
+            return MendError(failed.msg, failed.rule, failed.details) if isinstance(failed, Partial) else failed
         masters = ", ".join(f"{object} {number}" for object, number in rounds.done.items())
         words = f"{rounds.removed} keys are gone ({masters})"
         if rounds.unanswered:

@@ -11,7 +11,7 @@ import redis
 
 from .errors import Locked, Partial
 from .held_signals import held_signals
-from .redis_masters import forget, masters_again
+from .redis_masters import masters_again
 from .redis_sweep import Budget, Sweep
 
 _AT_ONCE = 16
@@ -160,9 +160,7 @@ class Rounds:
 
     def look_again(self):
         """See who the masters are now, and be present at those that are new."""
-        known = self.masters
-        self.masters = masters_again(self._access, known, self._patience)
-        forget(self._access, known)
+        self.masters = masters_again(self._access, self.masters, self._patience)
         try:
             self._presence.hold(self.masters.nodes)
         except Locked as error:

@@ -28,6 +28,7 @@ _NAME = re.compile(
 # of the two seconds in which whoever comes second is told who came first
 _TURN_SECONDS = 1.5
 _LOOK_SECONDS = (0.01, 0.04)
+_DOUBT_SECONDS = 0.3
 _BEAT_SECONDS = 1.0
 # a holder says something every second, so one that was silent for so long may be dead behind a cut network
 _SILENT_SECONDS = 15
@@ -96,7 +97,7 @@ class Presence:
         then that it holds the lock, and looks again. Whoever looks after it has said so sees it: so of two that say so
         at the same moment at least one sees the other, steps back, and the turns decide.
         """
-        stepped_back = False
+        doubtful_until = 0.0
         while True:
             self._say(connection, node, _WANTS)
             me, others = self._look(connection, node)
@@ -106,8 +107,9 @@ class Presence:
                 if not any(other["state"] == _HOLDS for other in self._look(connection, node)[1]):
                     return
                 self._say(connection, node, _WANTS)
-                stepped_back = True
-            elif holders and not stepped_back or time.monotonic() > deadline:
+                # the other one may step back, too
+                doubtful_until = time.monotonic() + _DOUBT_SECONDS
+            elif (holders and time.monotonic() > doubtful_until) or time.monotonic() > deadline:
                 raise _locked(node, (holders or sorted(others, key=lambda other: other["id"]))[0])
             time.sleep(random.uniform(*_LOOK_SECONDS))  # noqa: S311
 

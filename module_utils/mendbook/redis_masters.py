@@ -57,7 +57,8 @@ def masters_again(access, before, patience_seconds):
     """Return the `Masters` as they are now, those that took over included; waits for them so long.
 
     Where the server by which we came in is gone, each of the servers ``before`` (a `Masters`) is asked for the way.
-    Raises the last MendError when the patience is over.
+    Clients of before must no longer be in use: their connections are closed. Raises the last MendError when the
+    patience is over.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
@@ -69,16 +70,11 @@ def masters_again(access, before, patience_seconds):
         time.sleep(_AGAIN_SECONDS)
 
 
-def forget(access, masters):
-    """Close the connections of a look that is no longer needed."""
-    for node in masters.topology.nodes:
-        if node.client is not None and node.client is not access.client:
-            node.client.connection_pool.disconnect()
-
-
 def _look(access, known):
     failed = None
     for enter in [access.enter, *(_entering(access, node) for node in known)]:
+        # a wait may take hundreds of looks, and each opens connections to every server
+        access.close()
         try:
             enter()
             return masters_now(access)
