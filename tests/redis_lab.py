@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,3 +89,16 @@ def redis_added(redis_box: Sandbox) -> Iterator[Callable[..., Service]]:
     for name in names:
         if name in redis_box.names:
             redis_box.remove(name)
+
+
+@pytest.fixture
+def redis_refused(redis_look, redis_single):
+    """The rule and the stage of a look that must fail, without a password in its answer."""
+
+    def run(uri, **options):
+        result = redis_look(uri, **{"connect_timeout_seconds": 2, "operation_timeout_seconds": 2, **options})
+        assert result["rc"] == 1, result
+        assert redis_single.password not in json.dumps(result) and "canary" not in json.dumps(result)
+        return result["mend"]["rule"], result["mend"]["details"].get("stage")
+
+    return run
