@@ -60,7 +60,8 @@ summary:
   type: list
   elements: str
 engine:
-  description: Its id, name, version, api, storage_driver, logging_driver, root, and root_space (size_bytes, free_bytes).
+  description:
+    - Its id, name, version, api, storage_driver, logging_driver, root, and root_space (size_bytes, free_bytes).
   returned: when an engine answered
   type: dict
 used_bytes:

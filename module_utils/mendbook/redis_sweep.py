@@ -119,7 +119,7 @@ class Sweep:
             self._follow(connection, failed)
 
     def _follow(self, connection, failed):
-        """Keys on their way: here by now and not yet this node's own (MOVED, a kind of ASK), or gone to the next (ASK)."""
+        """Keys on their way: here and not yet this node's own (MOVED, a kind of ASK), or gone to the next (ASK)."""
         for error, command in failed:
             if not isinstance(error, redis.exceptions.AskError):
                 raise error
