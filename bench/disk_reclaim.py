@@ -31,6 +31,7 @@ PLAN_GOAL, ACT_GOAL = 2.6, 1.5
 FILES_IN_A_FOLDER = 1000
 OLD = 1_600_000_000
 DAYS = 30
+ALONE = "MENDBOOK_BENCH_ALONE"
 THEIRS = """
 - hosts: all
   gather_facts: false
@@ -176,15 +177,20 @@ def in_memory() -> Iterator[Path]:
     """A folder on a file system in memory, as root; else wherever temporary files are."""
     with tempfile.TemporaryDirectory() as name:
         mount = ["mount", "-t", "tmpfs", "-o", "size=2g,nr_inodes=0", "bench", name]
-        is_mounted = os.geteuid() == 0 and subprocess.run(mount).returncode == 0  # noqa: S603
+        if ALONE in os.environ:
+            subprocess.run(mount, check=True)  # noqa: S603
         try:
             yield Path(name)
         finally:
-            if is_mounted:
-                subprocess.run(["umount", "--lazy", name], check=True)  # noqa: S603, S607
+            if ALONE in os.environ:
+                subprocess.run(["umount", name], check=True)  # noqa: S603, S607
 
 
 def main() -> int:
+    if os.geteuid() == 0 and ALONE not in os.environ:
+        # mounts of its own, which end with it however it ends
+        os.environ[ALONE] = "yes"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])  # noqa: S606, S607
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
