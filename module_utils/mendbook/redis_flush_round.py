@@ -19,6 +19,8 @@ _POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 # what is written while keys are removed is removed once more, and then only told
 _MOST_SETTLED = 2
+# where hardly a key is found and removed, a portion of so many takes the server no longer than the usual one and UNLINK
+LOOK_COUNT = 400
 # what a failover or a move of slots explains, and a later look may not meet again
 _PASSING = (
     redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError, redis.exceptions.ClusterDownError,
@@ -40,10 +42,10 @@ class Place:
 class Round:
     """All places swept at once: ``tallies`` of each, and ``error`` what ended one of them, as (place, error)."""
 
-    def __init__(self, places, selector, budget=None):
+    def __init__(self, places, selector, budget=None, portion=None):
         """Without a budget nothing is removed."""
         self._stop = threading.Event()
-        self._sweeps = [Sweep(place, selector, budget, self._stop) for place in places]
+        self._sweeps = [Sweep(place, selector, budget, self._stop, portion) for place in places]
         self.error = None
 
     def go(self, watch):
@@ -130,7 +132,7 @@ class Rounds:
         settled, until, quiet_before = 0, None, None
         while True:
             masters = self.masters
-            this = Round(self._places_of(masters), self._selector, self._budget)
+            this = Round(self._places_of(masters), self._selector, self._budget, LOOK_COUNT if settled else None)
             self.number += 1
             self._go(this, report)
             if this.failed:
@@ -152,7 +154,7 @@ class Rounds:
 
     def count(self):
         """Return a `Round` that has only looked."""
-        this = Round(self._places_of(self.masters), self._selector)
+        this = Round(self._places_of(self.masters), self._selector, portion=LOOK_COUNT)
         this.go(lambda _round: self._presence.beat())
         if this.error is not None:
             raise self._translated(this)

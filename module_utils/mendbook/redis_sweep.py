@@ -52,14 +52,18 @@ class Budget:
 
 
 class Sweep:
-    """``tally`` is filled while ``run`` goes on, also when it raises; ``stop`` (an Event) ends it between portions."""
+    """``tally`` is filled while ``run`` goes on, also when it raises; ``stop`` (an Event) ends it between portions.
 
-    def __init__(self, place, selector, budget, stop):
+    ``portion`` is the size of one where it is not to be the usual one.
+    """
+
+    def __init__(self, place, selector, budget, stop, portion=None):
         self.place = place
         self.tally = Tally()
         self._selector = selector
         self._budget = budget
         self._stop = stop
+        self._portion = {} if portion is None else {"count": portion}
 
     def run(self):
         """Remove what matches; without a budget only count it."""
@@ -83,7 +87,7 @@ class Sweep:
 
     def _go_through(self, connection, pattern):
         going = []
-        for cursor, keys in scan(connection, pattern):
+        for cursor, keys in scan(connection, pattern, **self._portion):
             if keys:
                 wanted, kept, spared = self._selector.split(keys)
                 self._note(wanted, kept, spared)

@@ -182,12 +182,12 @@ def test_large_values_do_not_hold_the_server_up(single):
         for n in range(5):
             pipe.hset(f"cache:big:{n}", mapping={f"field{m}": "x" for m in range(5000)})
         pipe.execute()
-    witness.slowlog_reset()
+    witness.config_resetstat()
     planned = single.plan("cache:big:*")
     assert planned["plan"]["totals"]["bytes"] > 5 * 5000 * 8
     assert single.removed(single.act(planned, "cache:big:*")) == 5 and single.keys() == set()
     # DEL would have freed them while everybody waits
-    assert int(witness.info("commandstats").get("cmdstat_del", {"calls": 0})["calls"]) == 0
+    assert "cmdstat_del" not in witness.info("commandstats")
 
 
 @pytest.mark.parametrize(
