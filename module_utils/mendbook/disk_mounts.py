@@ -36,8 +36,8 @@ class Mount(NamedTuple):
 def parse(text):
     """Return the mounts in the bytes of a mountinfo, in its order."""
     mounts = []
-    # a carriage return may be part of a name, so these are not splitlines()
-    for line in text.rstrip(b"\n").split(b"\n"):
+    # a carriage return may be part of a name, so these are not splitlines(); who has changed its root may see none
+    for line in filter(None, text.split(b"\n")):
         fields = line.split(b" ")
         # any number of optional fields stands before the dash
         dash = fields.index(b"-", 6)

@@ -149,9 +149,3 @@ def _is_real(one):
 
 def _totals(one):
     return one["size_bytes"], one["inodes"]
-
-
-def is_inside(path, rows):
-    """Return the row of the file system that a path lies on, by name; None when none of them is."""
-    found = [one for one in rows if path == one["path"] or is_below(path, one["path"])]
-    return max(found, key=lambda one: len(one["path"]), default=None)

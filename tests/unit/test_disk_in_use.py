@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 from ansible.module_utils.mendbook import disk_in_use
@@ -48,12 +49,58 @@ def test_an_answer_is_used_until_it_is_no_longer_fresh(tmp_path, monkeypatch):
         assert key_of(tmp_path / "a.log") in found.files
 
 
-def test_what_lies_on_a_server_that_may_never_answer_is_not_looked_at(tmp_path, monkeypatch):
-    line = f"30 20 0:40 / {tmp_path} rw shared:1 - nfs4 server:/x rw\n"
-    (tmp_path / "mountinfo").write_text(line)
-    monkeypatch.setattr(disk_in_use, "MOUNTINFO", str(tmp_path / "mountinfo"))
+@pytest.fixture
+def mounts(tmp_path, monkeypatch):
+    """Say what is mounted: (device, place, type) of each."""
+
+    def say(*lines):
+        text = "".join(
+            f"{30 + at} 20 {device} / {place} rw - {kind} x rw\n" for at, (device, place, kind) in enumerate(lines)
+        )
+        (tmp_path / "mountinfo").write_text(text)
+        monkeypatch.setattr(disk_in_use, "MOUNTINFO", str(tmp_path / "mountinfo"))
+
+    return say
+
+
+def own_device(path):
+    device = os.stat(path).st_dev
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def test_what_lies_on_a_server_that_may_never_answer_is_not_looked_at(tmp_path, mounts):
+    mounts(("0:40", tmp_path, "nfs4"))
     with (tmp_path / "a.log").open("a"):
         assert key_of(tmp_path / "a.log") not in in_use(tmp_path).files
+
+
+def test_on_a_server_that_is_itself_looked_after_open_files_are_found(tmp_path, mounts):
+    mounts((own_device(tmp_path), "/", "nfs4"))
+    with (tmp_path / "a.log").open("a"):
+        assert key_of(tmp_path / "a.log") in in_use(tmp_path).files
+
+
+def test_a_disk_that_is_mounted_below_a_remote_root_is_looked_at(tmp_path, mounts):
+    mounts(("0:40", "/", "nfs4"), ("0:40", tmp_path, "nfs4"), (own_device(tmp_path), tmp_path, "ext4"))
+    with (tmp_path / "a.log").open("a"):
+        assert key_of(tmp_path / "a.log") in in_use(tmp_path).files
+
+
+def test_what_a_process_calls_its_files_counts_by_its_own_mounts(tmp_path, mounts):
+    if os.geteuid():
+        words = "only root can give a process mounts of its own"
+        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+    # here something remote has the name that there is a folder of the disk
+    mounts(("0:40", tmp_path, "nfs4"))
+    log = tmp_path / "a.log"
+    command = ["unshare", "--mount", "sh", "-c", 'exec 3>> "$1"; echo ready; exec sleep 1000', "sh", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"ready\n"
+            found = in_use(tmp_path)
+        finally:
+            holder.kill()
+    assert found.files.get(key_of(log)) == holder.pid
 
 
 def test_processes_of_others_are_counted_and_those_that_end_are_not(tmp_path, monkeypatch):
