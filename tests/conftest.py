@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORES = ("2.19", "2.21")
 FULL_COUNTS = os.environ.get("MENDBOOK_FAULTS") == "full"
 
+# what the labs assert is explained as it is in tests, whoever imports them first
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem != "conftest"))
 sys.path.insert(0, str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 # ansible-playbook started by a test leaves its .pyc files, or every start costs half as much again
