@@ -51,7 +51,7 @@ present:
   returned: success
   type: bool
 why:
-  description: Why none did, with rule (such as C(docker_absent), C(docker_stopped), C(docker_permission)) and msg.
+  description: Why none did, with rule (such as C(docker_absent), C(docker_stopped), C(docker_timeout)) and msg.
   returned: when none answered and O(required=false)
   type: dict
 summary:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from .docker_choice import image_name
 from .docker_engine import engine_of
-from .docker_errors import NoEngine
+from .docker_errors import Gone, NoEngine
 from .docker_survey import survey
 from .plan_text import age_text, bytes_text, clean
 
@@ -25,7 +25,7 @@ class Info:
     def observe(self, engine):
         try:
             holdings = survey(engine)
-        except NoEngine as error:
+        except (NoEngine, Gone) as error:
             if self.params["required"]:
                 raise
             return {"present": False, "why": {"rule": error.rule, "msg": error.msg}, "summary": [error.msg]}

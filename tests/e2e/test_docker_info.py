@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -67,6 +68,15 @@ def test_an_engine_that_is_not_there_is_a_fact_where_none_is_required(docker, ho
     assert found["summary"] == [found["why"]["msg"]] and json.dumps(found)
     failed = docker.info(docker_host=host)
     assert (failed["rc"], failed["mend"]["rule"]) == (1, rule)
+
+
+def test_an_engine_that_hangs_is_a_fact_where_none_is_required(docker, tmp_path):
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "docker.sock"))
+        silent.listen()
+        found = docker.info(docker_host=f"unix://{tmp_path}/docker.sock", required=False, timeout_seconds=1)
+    assert (found["rc"], found["present"], found["why"]["rule"]) == (0, False, "docker_timeout")
+    assert "has not answered GET /version in 1 s" in found["summary"][0]
 
 
 def test_an_address_that_cannot_be_meant_is_an_error_also_where_no_engine_is_required(docker):
