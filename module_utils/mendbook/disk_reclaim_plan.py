@@ -177,7 +177,8 @@ def _refusals(seen):
 
 def _notes(seen, files, params):
     choice, notes = seen.choice, []
-    if not files:
+    # where the target is met already, old files may well be there
+    if not files and not choice.enough:
         notes.append("nothing to remove: no file that the rules mean is old enough and may go")
     notes += _target_notes(seen, params)
     for title, (rows, count) in sorted(choice.kept.items()):

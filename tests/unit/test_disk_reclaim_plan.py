@@ -174,6 +174,11 @@ def test_the_target_is_compared_with_what_will_be_free(space, wanted, words):
     assert words in "\n".join(plan_of(a_batch(("a", 2)), space=space, target_free_bytes=wanted)["notes"])
 
 
+def test_old_files_that_the_target_does_not_need_are_not_said_to_be_young():
+    plan = plan_of(a_batch(("a", 2)), space=a_space(free_bytes=5000), target_free_bytes=1000)
+    assert plan["notes"] == ["5.0 kB are free on the disk of /var/log, which is the target"]
+
+
 def test_inodes_that_will_not_be_enough_are_told():
     plan = plan_of(a_batch(("a", 2)), space=a_space(free_bytes=900_000, free_inodes=5), target_free_share=0.5)
     assert "even then only 6 of 500 inodes will be free on the disk of /var/log" in plan["notes"]
