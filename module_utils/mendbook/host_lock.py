@@ -91,7 +91,7 @@ def holder(name):
     for folder, path in _folders([], create=False):
         try:
             file = _open(folder, f"{path}/{_file_name(name)}")
-        except FileNotFoundError:
+        except OSError:  # none is there, or on what is read-only, where nobody can hold it
             continue
         facts = _facts(file)
         os.close(file)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 from ansible.module_utils.mendbook import host_lock
 from ansible.module_utils.mendbook.errors import Locked, Refused
 from ansible.module_utils.mendbook.host_lock import HostLock, holder
+
+from disk_places import mounted
 
 
 @pytest.fixture
@@ -87,6 +90,17 @@ def test_the_next_place_is_taken_where_the_first_cannot_be(place, tmp_path, monk
     monkeypatch.setattr(host_lock, "_places", lambda: ("/nowhere/locks", str(place)))
     with HostLock("disk", "one"):
         assert holder("disk")["run"] == "one"
+
+
+def test_a_place_that_has_become_read_only_is_left_out(place, tmp_path, monkeypatch):
+    with mounted(tmp_path / "first", "mode=700"):
+        monkeypatch.setattr(host_lock, "_places", lambda: (str(tmp_path / "first"), str(place)))
+        with HostLock("disk", "one"):
+            pass
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "first")], check=True)
+        assert holder("disk") is None
+        with HostLock("disk", "two"):
+            assert holder("disk")["run"] == "two"
 
 
 def test_runs_meet_although_one_finds_the_first_place_full(place, tmp_path, monkeypatch):
