@@ -84,6 +84,9 @@ class Presence:
             try:
                 connection.send_command("PING")
                 connection.read_response()
+            except redis.ResponseError:
+                # a user without the right to PING is answered all the same
+                continue
             except redis.RedisError:
                 connection.disconnect()
                 del self._held[name]

@@ -16,7 +16,7 @@ from redis_cli import build, cli
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab", "redis_flush_lab"]
-READS = "+info +scan +dbsize +select +client +type +pttl +memory|usage +ping"
+READS = "+info +scan +dbsize +select +client +type +pttl +memory|usage"
 
 
 def refused(result):

@@ -232,6 +232,19 @@ def test_one_that_only_ever_wants_it_keeps_others_out_for_no_longer_than_it_live
         pass
 
 
+def test_a_user_who_may_not_ping_keeps_the_lock(single):
+    rights = ["+info", "+client|setname", "+client|list"]
+    cli(single.service, "acl", "setuser", "ops", "reset", "on", ">secret", "~*", *rights)
+    try:
+        with present(single, "mine", username="ops", password="secret") as (*_, presence):  # noqa: S106
+            presence._beaten = 0
+            assert presence.beat()
+            with pytest.raises(Locked), present(single, "other"):
+                pass
+    finally:
+        cli(single.service, "acl", "deluser", "ops")
+
+
 @pytest.mark.parametrize("allowed", ["+client|list", "+client|setname", "+ping"])
 def test_a_user_who_may_not_see_others_is_refused_and_told_the_right_that_is_missing(single, allowed):
     cli(single.service, "acl", "setuser", "ops", "reset", "on", ">secret", "~*", "+@all", "-client", allowed)
