@@ -150,6 +150,8 @@ def _notes(seen, samples, kinds, count, params):
     if guessed:
         examined, keys = sum(one.examined for one in guessed), sum(one.keys for one in guessed)
         notes.append(f"estimated from a sample of {examined:,} of {keys:,} keys; rare keys may not be in it")
+    if any(one.cut_short for one in samples):
+        notes.append("too many keys to look at every name: a rare one that is no cache may not have been seen")
     notes += _prefix_notes(samples)
     if count:
         notes += _who_notices(samples, params)

@@ -155,7 +155,8 @@ class Rounds:
     def count(self):
         """Return a `Round` that has only looked."""
         this = Round(self._places_of(self.masters), self._selector, portion=LOOK_COUNT)
-        this.go(lambda _round: self._presence.beat())
+        # it removes nothing, so a lost lock must not end it half-way
+        this.go(lambda _round: self._presence.beat() or True)
         if this.error is not None:
             raise self._translated(this)
         return this

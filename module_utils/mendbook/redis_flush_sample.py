@@ -27,7 +27,8 @@ class Sample:
 
     ``exact`` tells whether they were counted; else they come from ``examined`` keys. ``bytes`` is always an estimate,
     None where the server does not tell. ``kinds`` is {kind: {count, examples}} of what would go, ``prefixes`` counts
-    by the beginning of the name, ``forever`` is the share of those looked into that never expire.
+    by the beginning of the name, ``forever`` is the share of those looked into that never expire. ``cut_short``: time
+    was over before every name that counts was looked at.
     """
 
     def __init__(self, address, database, keys):
@@ -69,7 +70,10 @@ def sample(connection, address, database, selector):
     going = list(found - kept)
     seen.count, seen.kept = round(len(going) * scale), round(len(kept) * scale)
     seen.prefixes = Counter({name: round(n * scale) for name, n in Counter(map(prefix_of, going)).items()})
-    _name_kinds(seen, going, scale)
+    if selector.at_once and not complete:
+        _name_kinds_of_all(connection, seen)
+    else:
+        _name_kinds(seen, going, scale)
     _look_into(connection, seen, going, scale)
     return seen
 
@@ -86,13 +90,23 @@ def _all_that_match(connection, selector, seen):
     return found
 
 
-def _name_kinds(seen, keys, scale):
-    recognizer = Recognizer()
+def _name_kinds(seen, keys, scale, recognizer=None):
+    recognizer = recognizer or Recognizer()
     if recognizer.any_in(keys):
         for key in keys:
             kind = recognizer.kind(key)
             if kind:
                 _note(seen, kind, key, scale)
+
+
+def _name_kinds_of_all(connection, seen):
+    """Look at every name: FLUSHDB spares nothing, so a few sessions must not be missed by the sample."""
+    recognizer, until = Recognizer(), time.monotonic() + _SECONDS
+    for _cursor, keys in scan(connection):
+        _name_kinds(seen, keys, 1, recognizer)
+        if time.monotonic() > until:
+            seen.cut_short = True
+            return
 
 
 def _note(seen, kind, key, count):

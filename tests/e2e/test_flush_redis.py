@@ -176,6 +176,14 @@ def test_a_large_database_is_estimated_and_then_emptied_exactly(single, monkeypa
     assert len(single.keys()) == 6001
 
 
+def test_one_session_among_many_keys_is_seen_before_all_of_them_go_at_once(single, monkeypatch):
+    monkeypatch.setattr(redis_flush_sample, "SAMPLE_KEYS", 300)
+    single.fill("sess:1", page=6000)
+    refusals = single.plan(whole_database=True)["plan"]["refusals"]
+    assert [(entry["rule"], entry["value"]) for entry in refusals] == [("kind sessions", 1)]
+    assert single.flush(whole_database=True)["rc"] == 1 and len(single.keys()) == 6001
+
+
 def test_large_values_do_not_hold_the_server_up(single):
     witness = single.witness(single.service.ports[0])
     with witness.pipeline(transaction=False) as pipe:
