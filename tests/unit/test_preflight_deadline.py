@@ -75,6 +75,19 @@ def test_a_host_that_ansible_cannot_tell_of_has_its_words():
     assert other.findings[0].text == "the connection plugin is not installed"
 
 
+def test_an_endpoint_that_makes_us_stumble_hides_no_other_host(monkeypatch):
+    def stumble(endpoints, connect, deadline):
+        raise ZeroDivisionError("words")
+
+    monkeypatch.setattr(fleet.endpoint, "look", stumble)
+    monkeypatch.setattr(session, "here", lambda *_: Facts(began=True, complete=True, python=(3, 11), python_exit=0))
+    uris = [{"redis_uri": "redis://a"}, {}]
+    local = [Target(str(n), (), connection="local", endpoints=uri) for n, uri in enumerate(uris)]
+    one, other = fleet.look(None, local, 30, Limits())
+    assert [(found.check, "ZeroDivisionError: words" in found.text) for found in one.findings] == [("mendbook", True)]
+    assert other.findings == []
+
+
 def test_this_machine_is_looked_at_once_for_all_its_endpoints(monkeypatch):
     asked = []
 

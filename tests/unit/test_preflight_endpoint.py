@@ -50,6 +50,8 @@ def test_the_addresses_of_a_connection_string(variable, value, places):
         ("postgres_uri", "postgresql:///db?host=/run/postgresql", "local socket"),
         ("redis_uri", "unix:///run/redis.sock", "local socket"),
         ("redis_uri", "redis://:hunter2@a:port", "cannot be read"),
+        ("redis_uri", "redis://anna:123/hunter2@a", "cannot be read"),
+        ("redis_uri", "redis://anna:123?hunter2@a", "cannot be read"),
     ],
 )
 def test_what_is_not_known_is_said_without_the_secret(variable, value, why):
@@ -78,6 +80,15 @@ def test_each_address_is_tried_once_and_one_that_fails_does_not_hide_another():
     answers = endpoint.look(values, connect, Deadline.after(60))
     assert tried == [("a", 1), ("b", 1), ("c", 1)]
     assert [(each.where, each.stage) for each in answers] == [("a:1", ""), ("b:1", "port closed"), ("c:1", "")]
+
+
+def test_a_store_beside_a_database_has_a_way_of_its_own():
+    given = dict.fromkeys(["mongo_uri", "mongo_restore_s3_endpoint_url", "s3_endpoint_url"], "x")
+    near = {name: "x" for name in ("mongo_uri", "s3_endpoint_url")}
+    beside = {"mongo_restore_s3_endpoint_url": "x"}
+    assert endpoint.ways(given, "ssh://b", None) == [("ssh://b", near), (None, beside)]
+    assert endpoint.ways(beside, "ssh://b", "ssh://c") == [("ssh://c", beside)]
+    assert endpoint.ways({}, "ssh://b", "ssh://c") == []
 
 
 def test_what_stops_at_the_bastion_is_no_answer_of_an_address():

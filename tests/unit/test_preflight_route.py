@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from ansible.module_utils.mendbook import reach
+from ansible.module_utils.mendbook.errors import MendError
 
 from mendbook.preflight.reach import Deadline, Stopped
 from mendbook.preflight.ssh_route import bastion, route
@@ -113,3 +115,30 @@ def test_a_bastion_of_mend_via(tmp_path):
     config.write_text("Host jump\n HostName 10.0.0.9\n User ops\n StrictHostKeyChecking no\n")
     (hop,) = bastion(f"ssh://jo@jump:2200?config={config}", Deadline.after(60))
     assert (hop.where, hop.accepts) == ("jo@10.0.0.9:2200", "true")
+
+
+@pytest.mark.parametrize(
+    "via",
+    [
+        "bastion", "http://bastion", "k8s://pod", "ssh://", "ssh://[", "ssh://b:port", "ssh://ops:canary@b", "ssh://b/tmp",
+        "ssh://b?key=/x",
+    ],
+)  # fmt: skip
+def test_a_way_that_a_run_refuses_is_refused_here_too(via):
+    with pytest.raises(MendError) as refused, reach.route(via, 5):
+        pass
+    with pytest.raises(Stopped) as stopped:
+        bastion(via, Deadline.after(60))
+    assert (refused.value.rule, stopped.value.stage) == ("via", "settings")
+    assert "canary" not in stopped.value.text
+
+
+def test_a_proxy_command_on_the_way_is_refused_as_by_a_run(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host b\n ProxyCommand nc %h %p\n")
+    via = f"ssh://b?config={config}"
+    with pytest.raises(MendError, match="ProxyCommand, which is not supported") as refused, reach.route(via, 5):
+        pass
+    with pytest.raises(Stopped, match="ProxyCommand, which mend_via does not support") as stopped:
+        bastion(via, Deadline.after(60))
+    assert (refused.value.rule, stopped.value.stage) == ("via_config", "settings")

@@ -94,6 +94,7 @@ class Inventory:
             "remote_tmp": str(shell.get_option("remote_tmp")),
             "endpoints": {name: str(value(name, "")) for name in sorted(values) if _ENDPOINT.fullmatch(name)},
             "via": value("mend_via"),
+            "s3_via": value("mend_s3_via"),
         }
         if kind in ("ssh", "paramiko"):
             return known | _ssh(connection), None

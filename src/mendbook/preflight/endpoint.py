@@ -56,6 +56,16 @@ def look(endpoints: Mapping[str, str], connect: Connect, deadline: Deadline) -> 
     return list(answers.values())
 
 
+def ways(endpoints: Mapping[str, str], via: str | None, s3_via: str | None) -> list[tuple[str | None, dict[str, str]]]:
+    """The endpoints by the way that a run takes to them: a store beside a database has its own, ``mend_s3_via``."""
+    beside = {name for name in endpoints if name.endswith("_s3_endpoint_url") and not name.startswith("s3_")}
+    both = [
+        (way, {name: endpoints[name] for name in endpoints if (name in beside) == there})
+        for way, there in ((via, False), (s3_via, True))
+    ]
+    return [(way, found) for way, found in both if found]
+
+
 def addresses(variable: str, value: str) -> tuple[list[tuple[str, int]], str]:
     """The (host, port) of a connection string, and in words what of it is not known here."""
     text, why = _resolved(variable, value)
@@ -110,6 +120,8 @@ def _redis(text: str) -> tuple[list[tuple[str, int]], str]:
     if text.startswith("unix:"):
         return [], "a local socket is not tried"
     found = urlsplit(text)
+    if "@" in found.path + found.query + found.fragment:
+        raise ValueError("what stands before it is no host but a part of the password")
     places = [(host, port) for host, port in map(_host_port, found.netloc.rpartition("@")[2].split(",")) if host]
     return [(host, port or _PORTS["redis"]) for host, port in places], "" if places else "it names no host"
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 
@@ -88,16 +89,13 @@ class _Looker:
             else:
                 seen.findings.append(Finding("problem", "settings", text, "correct the variables of this host"))
         else:
-            try:
+            with _noted(seen):
                 self._way(target)(seen, deadline)
-            except Stopped as stopped:
-                seen.findings.append(judge_reach.judge(stopped))
-            except Exception as error:  # noqa: BLE001 - what one host makes of us must not hide the others
-                text = f"it was not looked at, which is a mistake in mendbook: {type(error).__name__}: {error}"
-                seen.findings.append(Finding("problem", "mendbook", text, "report it, with these words"))
             if seen.facts is not None:
                 seen.findings += judge_host.judge(target, seen.facts, self._limits)
-            self._endpoints(seen, deadline)
+            for via, endpoints in endpoint.ways(target.endpoints, target.via, target.s3_via):
+                with _noted(seen):
+                    self._endpoints(seen, via, endpoints, deadline)
         seen.findings = sorted(map(_clean, seen.findings), key=lambda finding: LEVELS.index(finding.level))
         seen.seconds = time.monotonic() - began
         return seen
@@ -143,27 +141,32 @@ class _Looker:
         except TimeoutError:
             seen.findings.append(Finding("unreachable", "connection", f"no answer within {self._seconds:g} s"))
 
-    def _endpoints(self, seen: Seen, deadline: Deadline) -> None:
-        target, via = seen.target, seen.target.via
-        if not target.endpoints:
-            return
-        unchecked = "" if target.connection == "local" else "they are reached from the host itself"
-        if via and not via.startswith("ssh://"):
-            unchecked = f"mend_via leads to them by {via.partition(':')[0]}"
+    def _endpoints(self, seen: Seen, via: str | None, endpoints: Mapping[str, str], deadline: Deadline) -> None:
+        unchecked = "" if seen.target.connection == "local" else "they are reached from the host itself"
+        if via and via.startswith("docker://"):
+            unchecked = "mend_via leads to them by docker"
         if unchecked:
-            text = f"the addresses in {', '.join(target.endpoints)} are not tried: {unchecked}"
+            text = f"the addresses in {', '.join(endpoints)} are not tried: {unchecked}"
             seen.findings.append(Finding("not checked", "endpoint", text))
             return
-        try:
-            connect = self._through(ssh_route.bastion(via, deadline)) if via else _directly
-            answers = endpoint.look(target.endpoints, connect, deadline)
-        except Stopped as stopped:
-            seen.findings.append(judge_reach.judge(stopped))
-            return
+        connect = self._through(ssh_route.bastion(via, deadline)) if via else _directly
+        answers = endpoint.look(endpoints, connect, deadline)
         seen.findings += [found for answer in answers if (found := judge_reach.judge_endpoint(answer, via))]
 
     def _through(self, hops: tuple[ssh_route.Hop, ...]) -> endpoint.Connect:
         return lambda host, port, deadline: self._connections.channel(hops, host, port, deadline).close()
+
+
+@contextlib.contextmanager
+def _noted(seen: Seen) -> Iterator[None]:
+    """What stops one host, or what it makes of us, is a finding and must not hide the others."""
+    try:
+        yield
+    except Stopped as stopped:
+        seen.findings.append(judge_reach.judge(stopped))
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        text = f"it was not looked at, which is a mistake in mendbook: {type(error).__name__}: {error}"
+        seen.findings.append(Finding("problem", "mendbook", text, "report it, with these words"))
 
 
 class _PluginError(Exception):

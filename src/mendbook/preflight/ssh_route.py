@@ -63,16 +63,28 @@ def route(words: Sequence[str], host: str, deadline: Deadline, jumps: int = 0) -
 
 def bastion(via: str, deadline: Deadline) -> tuple[Hop, ...]:
     """The hops of a ``mend_via`` that is ``ssh://[user@]host[:port][?config=/path]``."""
-    parts = urlsplit(via)
+    try:
+        parts, port = urlsplit(via), urlsplit(via).port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    given = parse_qs(parts.query)
+    whole = parts.scheme == "ssh" and parts.hostname and not parts.password and parts.path in ("", "/")
+    if not whole or set(given) - {"config"}:
+        like = "ssh://user@bastion:22, ssh://bastion?config=/path/ssh_config or docker://container"
+        raise Stopped("settings", "", f"mend_via (and mend_s3_via) must be like {like}")
     # no setting makes a run trust a bastion that is not known
     words = ["ssh", "-o", "StrictHostKeyChecking=yes"]
     for option, value in (
-        ("-F", parse_qs(parts.query).get("config", [""])[0]),
+        ("-F", given.get("config", [""])[0]),
         ("-l", parts.username),
-        ("-p", parts.port),
+        ("-p", port),
     ):
         words += [option, str(value)] if value else []
-    return route(words, parts.hostname or "", deadline)
+    hops = route(words, parts.hostname or "", deadline)
+    for hop in hops:
+        if hop.proxy_command:
+            raise Stopped("settings", hop.where, f"{hop.where} has a ProxyCommand, which mend_via does not support")
+    return hops
 
 
 def _jump_words(words: Sequence[str], place: str) -> list[str]:

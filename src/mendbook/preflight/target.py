@@ -21,7 +21,8 @@ class Target(msgspec.Struct, frozen=True):
 
     ``connection`` is ssh, paramiko, local, or the full name of a plugin; ``ssh`` are the words of ssh's command line
     before the address. ``interpreter`` is None when it is discovered among ``candidates``. ``endpoints`` are the
-    variables that hold an address (``mongo_uri``). ``error`` says why Ansible could not tell the rest.
+    variables that hold an address (``mongo_uri``), ``via`` is the way to them, ``s3_via`` that to the store beside a
+    database. ``error`` says why Ansible could not tell the rest.
     """
 
     host: str
@@ -36,5 +37,6 @@ class Target(msgspec.Struct, frozen=True):
     remote_tmp: str = ""
     endpoints: dict[str, str] = {}
     via: str | None = None
+    s3_via: str | None = None
     error: str | None = None
     engines: tuple[str, ...] = ()
