@@ -92,8 +92,10 @@ class _Remote:
         self._points = [one.point for one in self._mounts if self._is_remote(one)]
 
     def holds(self, path):
+        if not any(path == point or is_below(path, point) for point in self._points):
+            return False
         # a disk may be mounted below what is remote, be it the system's root
-        return any(is_below(path, point) for point in self._points) and self._is_remote(mount_of(path, self._mounts))
+        return self._is_remote(mount_of(path, self._mounts))
 
     def _is_remote(self, mount):
         return kind(mount) == "remote" and mount.device not in self._devices

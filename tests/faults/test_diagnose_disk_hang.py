@@ -14,13 +14,6 @@ pytest_plugins = ["mount_lab"]
 SECONDS = 2
 
 
-@pytest.fixture(autouse=True)
-def fuse():
-    if not os.path.exists("/dev/fuse"):
-        words = "no /dev/fuse on this machine, with which a file system that hangs is made"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-
-
 def asked(program):
     """Read on until the program of a silent file system was asked something; that is gone then, and never answered."""
     lines = []
