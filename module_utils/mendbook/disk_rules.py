@@ -15,16 +15,17 @@ from .plan_text import clean
 
 # a file that has just been written may still be
 MIN_AGE_SECONDS = 60
-# these belong to the system and its packages, with everything below them
+# these belong to the system, its packages and its images of containers, with everything below them
 _SYSTEM_TREES = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/lost+found", "/proc", "/sbin", "/sys",
     "/usr/bin", "/usr/include", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/libx32", "/usr/sbin",
-    "/usr/share", "/usr/src", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin", "/var/lib/dpkg", "/var/lib/rpm",
+    "/usr/share", "/usr/src", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin", "/var/lib/containerd",
+    "/var/lib/docker/image", "/var/lib/docker/overlay2", "/var/lib/dpkg", "/var/lib/rpm",
 )  # fmt: skip
 # these hold other folders, homes and mounts; what is below them may be meant, and then it is named
 _PARENTS = (
     "/", "/data", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/snap", "/srv", "/usr", "/usr/local", "/var",
-    "/var/lib", "/var/run", "/var/spool",
+    "/var/lib", "/var/lib/docker", "/var/run", "/var/spool",
 )  # fmt: skip
 # how logrotate and programs call what they have put away: .1, .2.gz, -20260101, -20260101-1767225600.zst, .old
 _ROTATED = r"(?:[-._][0-9]+(?:T[0-9]+Z?)?|\.old)*(?:\.(?:gz|bz2|xz|zst|lz4|lzo|Z|zip))?"

@@ -60,6 +60,8 @@ def test_a_root_that_is_allowed_is_taken_in_its_plain_form(root):
         ("/dev/shm", "belongs to the system"),
         ("/boot", "belongs to the system"),
         ("/var/lib/dpkg/info", "belongs to the system"),
+        ("/var/lib/docker", "holds much more"),
+        ("/var/lib/docker/overlay2/1a/diff/var/log", "belongs to the system"),
         ("/root", "holds much more"),
         ("/home/someone", "somebody's home"),
         ("/var/log2", "is not below one of"),
