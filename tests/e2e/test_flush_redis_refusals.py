@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from ansible.module_utils.mendbook import redis_sweep
+from ansible.module_utils.mendbook import redis_lock, redis_sweep
 from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence
 from ansible.module_utils.mendbook.redis_masters import masters_now
@@ -162,6 +163,34 @@ def test_a_user_without_unlink_is_told_so_before_anything_is_done(single, user):
     assert len(single.keys()) == 6
     login = user("+unlink", keys="~cache:*")
     assert single.removed(single.flush("cache:*", **login)) == 3 and len(single.keys()) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "more", "options"),
+    [
+        ("single", [], {}),
+        ("cluster", ["+flushdb", "+cluster|nodes", "+cluster|myid", "+asking"], {"whole_database": True}),
+    ],
+)
+def test_the_rights_that_the_page_names_are_enough(request, monkeypatch, where, more, options):
+    # what is asked once a second is asked all the time
+    monkeypatch.setattr(redis_lock, "_BEAT_SECONDS", 0)
+    lab = request.getfixturevalue(where)
+    page = (Path(__file__).parents[2] / "docs" / "flush_redis.md").read_text()
+    (rules,) = [line.partition(" on >... ")[2] for line in page.splitlines() if "ACL SETUSER ops on" in line]
+    assert set(more) <= set(page.replace("`", " ").split())
+    lab.fill(cache=500, other=100)
+    user = "ops", "reset", "on", ">secret", *rules.split(), *more
+    for port in lab.service.ports:
+        lab.witness(port).execute_command("ACL", "SETUSER", *user)
+    try:
+        patterns = [] if options else ["cache:*"]
+        result = lab.flush(*patterns, username="ops", password="secret", **options)  # noqa: S106
+    finally:
+        for port in lab.service.ports:
+            lab.witness(port).execute_command("ACL", "DELUSER", "ops")
+    assert result["state"] == "done" and len(lab.keys()) == (0 if options else 100)
+    assert result["figures"]["rounds"] == (1 if options else 2)
 
 
 def test_a_user_who_may_not_look_is_told_so(single, user):
