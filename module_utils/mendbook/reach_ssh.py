@@ -104,10 +104,12 @@ def _login(stack, config, parts, seconds, jump=None):
     stack.callback(_log_out, client)
     only = found.get("identitiesonly", "no") == "yes"
     keys = [os.path.expanduser(path) for path in found.get("identityfile", [])]
-    with _in_words(name, host, seconds):
+    # as known_hosts has it, which an alias is in without a port; the connection itself is there already
+    known, its_port = (found["hostkeyalias"], 22) if "hostkeyalias" in found else (host, port)
+    with _in_words(name, known if its_port == 22 else f"[{known}]:{its_port}", seconds):
         client.connect(
-            host,
-            port,
+            known,
+            its_port,
             user,
             sock=wire,
             key_filename=[path for path in keys if os.path.exists(path)],
@@ -197,15 +199,15 @@ class _Reject(paramiko.RejectPolicy):
 
 
 @contextlib.contextmanager
-def _in_words(name, host, seconds):
-    """Turn what paramiko raises at a login into a `MendError`."""
+def _in_words(name, known_as, seconds):
+    """Turn what paramiko raises at a login into a `MendError`; ``known_as`` is the host's name in known_hosts."""
     try:
         yield
     except paramiko.BadHostKeyException as error:
         raise MendError(
-            f"the host key of {host} has changed: known_hosts has {error.expected_key.get_name()} "
+            f"the host key of {known_as} has changed: known_hosts has {error.expected_key.get_name()} "
             f"{error.expected_key.fingerprint}, it shows {error.key.get_name()} {error.key.fingerprint}. It was "
-            f"installed anew, or somebody stands in between: find out, then ssh-keygen -R {host}",
+            f"installed anew, or somebody stands in between: find out, then ssh-keygen -R '{known_as}'",
             rule="via_host_key_changed",
         ) from None
     except paramiko.PasswordRequiredException:

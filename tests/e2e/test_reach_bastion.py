@@ -162,6 +162,19 @@ def test_a_chain_of_jumps_is_gone_as_ssh_goes_it(ssh_hosts):
     assert changed.startswith("via_host_key_changed") and changed.count("SHA256:") == 2
 
 
+def test_a_bastion_is_known_by_the_alias_of_the_configuration(ssh_hosts, tmp_path):
+    lab = ssh_hosts(["bastion"])
+    config, known = tmp_path / "config", tmp_path / "known_hosts"
+    aliased = f"HostKeyAlias inside\nUserKnownHostsFile {known}\nGlobalKnownHostsFile none\n"
+    config.write_text(aliased + lab.ssh_config.read_text())
+    via = f"ssh://bastion?config={config}"
+    known.write_text(f"inside {lab['bastion'].host_key}\n")
+    with reach.route(via, 30), socket.create_connection(("127.0.0.1", 22), timeout=30) as wire:
+        assert wire.recv(4) == b"SSH-"
+    lab.new_host_key("bastion")
+    assert "then ssh-keygen -R 'inside'" in fetch(via)
+
+
 def test_a_bastion_that_falls_silent_is_noticed(ssh_hosts, monkeypatch):
     monkeypatch.setattr(reach_ssh, "_KEEPALIVE_SECONDS", 1)
     monkeypatch.setattr(reach_ssh, "_SILENCE_SECONDS", 2)
