@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import errno
 import os
+from time import monotonic
 
 from .change import done, skipped
 from .disk_reclaim_walk import BLOCK, age_ns, cutoff_ns
 from .disk_root import is_plain_file
 
-# so many files between two looks at the processes, the clock and the signals
+# so many files between two looks at the processes, the clock and the signals, and no more when so long has passed:
+# to remove one file of many gigabytes may take seconds
 _PORTION = 500
+_PORTION_SECONDS = 1.0
 # by so much the times that the kernel writes may be behind the clock
 _TICK_NS = 50_000_000
 _GONE = "it had gone by itself"
@@ -47,9 +50,10 @@ class Act:
                 self._stayed[id(batch)] = set(batch.names)
                 continue
             try:
-                for start in range(0, len(batch.names), _PORTION):
+                start = 0
+                while start < len(batch.names):
                     self._in_use.look_again()
-                    change(batch, fd, start, min(start + _PORTION, len(batch.names)))
+                    start = change(batch, fd, start, min(start + _PORTION, len(batch.names)))
                     yield
             finally:
                 os.close(fd)
@@ -81,11 +85,15 @@ class Act:
         return found
 
     def _remove(self, batch, fd, start, stop):
+        """Remove these files, and return where to go on: at ``stop``, or earlier when it takes long."""
         names, inodes, rule, device = batch.names, batch.inodes, batch.rule, batch.device
         newest_ns, by_arrival = cutoff_ns(rule, self._now), rule.kind in ("cache", "temporary")
         open_files, objects, stat, unlink = self._in_use.files, self._objects, os.stat, os.unlink
-        count = blocks = 0
+        count, blocks, until = 0, 0, monotonic() + _PORTION_SECONDS
         for position in range(start, stop):
+            if monotonic() > until and position > start:
+                stop = position
+                break
             name = names[position]
             try:
                 seen = stat(name, dir_fd=fd, follow_symlinks=False)
@@ -110,9 +118,13 @@ class Act:
                 blocks += seen.st_blocks
             self.files += 1
         self._sum("-", batch, count, blocks * BLOCK)
+        return stop
 
     def _empty(self, batch, fd, start, stop):
+        until = monotonic() + _PORTION_SECONDS
         for position in range(start, stop):
+            if monotonic() > until and position > start:
+                return position
             try:
                 flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 file = os.open(batch.names[position], flags, dir_fd=fd)
@@ -132,6 +144,7 @@ class Act:
                     os.close(file)
             except OSError as error:
                 self._fail("~", batch, position, error)
+        return stop
 
     def _emptied(self, batch, key, size):
         self.files += 1

@@ -57,6 +57,29 @@ def test_each_file_is_looked_at_again_immediately_before(disk, just_before, monk
     }
 
 
+@pytest.mark.parametrize(("call", "options"), [("unlink", {}), ("ftruncate", {"truncate_bytes": 1})])
+def test_after_a_file_that_takes_long_it_looks_again_who_has_the_next_one_open(disk, monkeypatch, call, options):
+    monkeypatch.setattr(disk_in_use, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(disk_reclaim_act, "_PORTION_SECONDS", 0)
+    logs = [disk.file("a.log"), disk.file("b.log")]
+    # to be emptied they have to be open
+    holders = [log.open("a") for log in logs] if options else []
+    real = getattr(os, call)
+
+    def slowly(*args, **how):
+        real(*args, **how)
+        left = [log for log in logs if log.exists()]
+        holders.append(left[0].open("a")) if call == "unlink" and left else [file.close() for file in holders]
+
+    monkeypatch.setattr(disk_reclaim_act.os, call, slowly)
+    result = disk.reclaim(**options)
+    [file.close() for file in holders]
+    assert disk.gone(result) == 1 and len(disk.names()) == (2 if options else 1)
+    assert list(disk.reasons(result).values()) == [
+        "nobody has it open any more" if options else "it was opened meanwhile"
+    ]
+
+
 def test_a_log_that_was_closed_meanwhile_is_not_emptied(disk, just_before, monkeypatch):
     monkeypatch.setattr(disk_in_use, "FRESH_SECONDS", 0)
     log = disk.file("a.log", days=0, size=1 << 20)
