@@ -82,6 +82,17 @@ def test_each_address_is_tried_once_and_one_that_fails_does_not_hide_another():
     assert [(each.where, each.stage) for each in answers] == [("a:1", ""), ("b:1", "port closed"), ("c:1", "")]
 
 
+def test_an_address_that_never_answers_leaves_the_others_their_time():
+    left = []
+
+    def connect(host, port, deadline):
+        left.append(deadline.left())
+        raise Stopped("no answer", f"{host}:{port}", "no answer")
+
+    endpoint.look({"redis_uri": "redis://a,b,c"}, connect, Deadline.after(300))
+    assert left == [pytest.approx(100, abs=30), pytest.approx(150, abs=30), pytest.approx(300, abs=30)]
+
+
 def test_a_store_beside_a_database_has_a_way_of_its_own():
     given = dict.fromkeys(["mongo_uri", "mongo_restore_s3_endpoint_url", "s3_endpoint_url"], "x")
     near = {name: "x" for name in ("mongo_uri", "s3_endpoint_url")}

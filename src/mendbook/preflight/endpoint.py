@@ -36,24 +36,26 @@ def look(endpoints: Mapping[str, str], connect: Connect, deadline: Deadline) -> 
 
     What stops us at a bastion is no answer of an address, and is raised.
     """
-    answers: dict[tuple[str, str], Answer] = {}
+    answers: list[Answer] = []
+    asked: dict[tuple[str, int], str] = {}
     for variable, value in endpoints.items():
         if value in ("", "None"):
             continue
         places, why = addresses(variable, value)
         if why:
-            answers[variable, why] = Answer(variable, "", UNCHECKED, why)
-        for host, port in places:
-            if ("", where := address(host, port)) in answers:
-                continue
-            try:
-                connect(host, port, deadline)
-                answers["", where] = Answer(variable, where, "")
-            except Stopped as stopped:
-                if stopped.at_bastion:
-                    raise
-                answers["", where] = Answer(variable, where, stopped.stage, stopped.text)
-    return list(answers.values())
+            answers.append(Answer(variable, "", UNCHECKED, why))
+        for place in places:
+            asked.setdefault(place, variable)
+    for number, ((host, port), variable) in enumerate(asked.items()):
+        where = address(host, port)
+        try:
+            connect(host, port, deadline.share(len(asked) - number))
+            answers.append(Answer(variable, where, ""))
+        except Stopped as stopped:
+            if stopped.at_bastion:
+                raise
+            answers.append(Answer(variable, where, stopped.stage, stopped.text))
+    return answers
 
 
 def ways(endpoints: Mapping[str, str], via: str | None, s3_via: str | None) -> list[tuple[str | None, dict[str, str]]]:

@@ -154,6 +154,8 @@ class _Looker:
         seen.findings += [found for answer in answers if (found := judge_reach.judge_endpoint(answer, via))]
 
     def _through(self, hops: tuple[ssh_route.Hop, ...]) -> endpoint.Connect:
+        # not of the time that the addresses share
+        self._connections.enter(hops)
         return lambda host, port, deadline: self._connections.channel(hops, host, port, deadline).close()
 
 

@@ -33,6 +33,10 @@ class Deadline:
         """Seconds that are left, never quite none: 0 would mean "do not block" to a socket."""
         return max(self.at - time.monotonic(), 0.01)
 
+    def share(self, among: int) -> Deadline:
+        """The first of so many equal parts of what is left: whoever does not answer leaves the others theirs."""
+        return Deadline.after(self.left() / among)
+
 
 def tcp(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A TCP connection; Stopped says whether the name, the port or the network is to blame."""
@@ -43,9 +47,9 @@ def tcp(host: str, port: int, deadline: Deadline) -> socket.socket:
         words = error.strerror if isinstance(error, socket.gaierror) else "not a name"
         raise Stopped("dns", where, f"the name {host} is not known: {words}", command=f"getent hosts {host}") from None
     stopped = Stopped("dns", where, f"the name {host} has no address")
-    for family, kind, protocol, _, place in found:
+    for number, (family, kind, protocol, _, place) in enumerate(found):
         connection = socket.socket(family, kind, protocol)
-        connection.settimeout(deadline.left())
+        connection.settimeout(deadline.share(len(found) - number).left())
         try:
             connection.connect(place)
             return connection

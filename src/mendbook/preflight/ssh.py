@@ -62,6 +62,10 @@ class Connections:
         self._prepare(client, hops[-1])
         return self._login(client, hops[-1], password, tuple(hops[:-1]), deadline)
 
+    def enter(self, hops: Sequence[Hop]) -> None:
+        """Be logged in at the last of the hops, or Stopped."""
+        self._bastion(tuple(hops)).transport()
+
     def channel(self, hops: Sequence[Hop], host: str, port: int, deadline: Deadline) -> paramiko.Channel:
         """A TCP connection from the last of the hops to ``host``, a name that is looked up there."""
         where, over = f"{host}:{port}", hops[-1].where
