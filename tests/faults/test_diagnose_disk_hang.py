@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.faults
 pytest_plugins = ["mount_lab"]
 SECONDS = 2
 
