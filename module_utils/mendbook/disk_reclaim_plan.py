@@ -66,7 +66,8 @@ def reclaim_plan(seen, params):
         target=seen.target,
         risk="destroys" if choice.emptied or _of_backups(choice.removals) else "changes",
         changes=changes,
-        totals={"objects": files + len(choice.folders), "bytes": size, "share": share},
+        # the share is that of one root only, so it stands in its cap and not here
+        totals={"objects": files + len(choice.folders), "bytes": size},
         remains=_remains(seen) if changes else None,
         caps=_caps(files, size, share, share_of, params),
         identity={
@@ -77,7 +78,6 @@ def reclaim_plan(seen, params):
         tolerance={
             "objects": max(_LEEWAY, _LEEWAY_OBJECTS / files) if files else None,
             "bytes": _LEEWAY if files > _LEEWAY_OBJECTS else None,
-            "share": None,
         },
         expected_seconds=1 + files // _FILES_PER_SECOND if files else 0,
         undo={"none": "what is removed from a disk is gone"},

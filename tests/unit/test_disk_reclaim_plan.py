@@ -106,6 +106,8 @@ def test_the_share_is_that_of_the_root_where_it_is_largest():
     ]
     (refused,) = refusals_in(plan_of(*batches))
     assert refused["rule"] == "cap share of the files in /var/log/shop" and "clock" in refused["override"]
+    # of all that is there it is another one
+    assert "share" not in plan_of(*batches)["totals"]
 
 
 @pytest.mark.parametrize(
