@@ -89,10 +89,14 @@ def replication(info, master):
     Bytes behind are None while the master, or the link, is down.
     """
     up = info.get("master_link_status") == "up"
+    down = info.get("master_link_down_since_seconds", 0)
+    if down < 0:
+        # it was never up
+        down = info.get("uptime_in_seconds", 0)
     ahead, here = master.get("master_repl_offset"), info.get("slave_repl_offset")
     return {
         "link": "up" if up else "down",
-        "down_seconds": 0 if up else max(0, info.get("master_link_down_since_seconds", 0)),
+        "down_seconds": 0 if up else down,
         "syncing": bool(info.get("master_sync_in_progress")),
         "lag_bytes": max(0, ahead - here) if up and ahead is not None and here is not None else None,
     }

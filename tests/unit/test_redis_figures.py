@@ -85,7 +85,7 @@ def test_every_way_to_the_disk_that_failed_is_named():
         ({"master_link_status": "up", "slave_repl_offset": 101}, {"master_repl_offset": 100}, 0, 0),
         ({"master_link_status": "up", "slave_repl_offset": 90}, {}, 0, None),
         ({"master_link_status": "down", "master_link_down_since_seconds": 7}, {"master_repl_offset": 100}, 7, None),
-        ({"master_link_status": "down", "master_link_down_since_seconds": -1}, {}, 0, None),
+        ({"master_link_status": "down", "master_link_down_since_seconds": -1, "uptime_in_seconds": 90}, {}, 90, None),
     ],
 )
 def test_a_replica_is_behind_or_without_its_master(info, master, down, lag):
