@@ -10,6 +10,7 @@ import pytest
 
 from mendbook.preflight import fleet, report, session, ssh_route
 from mendbook.preflight.facts import Clock, Facts
+from mendbook.preflight.finding import Finding
 from mendbook.preflight.judge_host import Limits
 from mendbook.preflight.reach import Stopped
 from mendbook.preflight.target import Target
@@ -115,6 +116,9 @@ def test_the_table_and_the_record_tell_the_same(ways):
     record = json.loads(json.dumps(report.as_json(seen, 1.23)))
     assert [host["word"] for host in record["hosts"]] == ["unreachable", "fine", "fine"]
     assert (record["exit_code"], record["clock_spread"]["seconds"]) == (4, 60.0)
+    seen[-1].findings.append(Finding("not checked", "endpoint", "a local socket is not tried"))
+    report.draw(seen, 1.23, out)
+    assert "2 of 3 hosts are fine, 1 of them as far as they were checked; looked at in 1.2 s" in out.getvalue()
 
 
 def test_names_of_hosts_are_no_markup_of_the_table(ways):

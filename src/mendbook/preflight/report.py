@@ -65,8 +65,10 @@ def draw(seen: Sequence[Seen], seconds: float, out: TextIO) -> None:
             name = ""
     if troubled:
         console.print(table)
-    fine = sum(finding.worst(each.findings) >= finding.LEVELS.index("not checked") for each in seen)
-    console.print(f"{fine} of {len(seen)} hosts are fine; looked at in {seconds:.1f} s")
+    levels = [finding.worst(each.findings) for each in seen]
+    partly, wholly = (levels.count(level) for level in (finding.LEVELS.index("not checked"), len(finding.LEVELS)))
+    said = f", {partly} of them as far as they were checked" if partly else ""
+    console.print(f"{partly + wholly} of {len(seen)} hosts are fine{said}; looked at in {seconds:.1f} s")
     if clocks := spread(seen):
         console.print(f"clocks: {judge_host.span(clocks[0])} apart, give or take {judge_host.span(clocks[1])}")
 
