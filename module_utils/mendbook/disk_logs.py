@@ -17,7 +17,9 @@ PLACES = {
     "/var/log/journal": "journal",
     "/run/log/journal": "journal",
 }
-_ROTATED = re.compile(r"(\.\d+|[-.]\d{8}(-\d+)?|\.old)(\.(gz|xz|zst|bz2|lz4))?$|\.(gz|xz|zst|bz2|lz4)$")
+_PACKED = r"\.(gz|bz2|xz|zst|lz4|lzo|Z|zip)"
+_DATED = r"[-._](\d{8}|\d{4}-\d\d-\d\d)([-_T]\d+Z?)?"
+_ROTATED = re.compile(rf"(\.\d+|{_DATED}|\.old)({_PACKED})?$|{_PACKED}$")
 _SNAPSHOT_SECONDS = 1
 
 

@@ -21,7 +21,7 @@ def write(path, size=1):
     ("beside", "is_rotated"),
     [
         ("app.log.1", True), ("app.log.2.gz", True), ("app.log-20260101", True), ("app.log-20260101.xz", True),
-        ("app-20260101.log.gz", True), ("app.log.old", True),
+        ("app-20260101.log.gz", True), ("app.log.old", True), ("app.log.2026-01-01", True), ("app.log.2026-01-01.zip", True),
         ("application.log.1", False), ("other.log.1", False), ("app.log2", False), ("app.log.bak", False),
     ],
 )  # fmt: skip
@@ -33,10 +33,10 @@ def test_a_log_with_an_older_part_beside_it_is_rotated(tmp_path, beside, is_rota
 
 
 def test_older_parts_themselves_are_no_logs_that_grow(tmp_path):
-    for name in ("a.1", "a.log.2.gz", "a-20260101", "a.old", "b.gz"):
+    for name in ("a.1", "a.log.2.gz", "a-20260101", "a.old", "b.gz", "a.log.2026-01-01", "a_20260101T10Z"):
         write(tmp_path / name, 5000)
     found = look({tmp_path: "log"})
-    assert found["largest"] == [] and found["places"][0]["files"] == 5
+    assert found["largest"] == [] and found["places"][0]["files"] == 7
 
 
 def test_places_in_each_other_count_apart_and_missing_ones_not_at_all(tmp_path):
