@@ -21,7 +21,8 @@ def write(path, size=1):
     ("beside", "is_rotated"),
     [
         ("app.log.1", True), ("app.log.2.gz", True), ("app.log-20260101", True), ("app.log-20260101.xz", True),
-        ("app-20260101.log.gz", True), ("app.log.old", True), ("app.log.2026-01-01", True), ("app.log.2026-01-01.zip", True),
+        ("app-20260101.log.gz", True), ("app.log.old", True),
+        ("app.log.2026-01-01", True), ("app.log.2026-01-01.zip", True),
         ("application.log.1", False), ("other.log.1", False), ("app.log2", False), ("app.log.bak", False),
     ],
 )  # fmt: skip
