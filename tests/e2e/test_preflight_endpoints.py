@@ -42,9 +42,10 @@ def test_every_address_of_a_connection_string_is_tried_and_nothing_else_of_it_is
     assert {name for name, driver in drivers.items() if driver["state"] == "found"} >= {"pymongo", "boto3"}
 
 
-def test_a_service_that_answers_is_fine(tmp_path, listening):
+@pytest.mark.parametrize("via", ["", False, None])
+def test_a_service_that_answers_is_fine(tmp_path, listening, via):
     uri = f"postgresql://anna:hunter2@127.0.0.1:{listening}/shop"
-    inventory = local_inventory(tmp_path / "inventory.yml", "shop", "postgres", postgres_uri=uri)
+    inventory = local_inventory(tmp_path / "inventory.yml", "shop", "postgres", postgres_uri=uri, mend_via=via)
     done = preflight("-i", inventory)
     assert (done.code, done.stderr) == (0, "")
     assert "1 of 1 hosts are fine" in done.stdout and "hunter2" not in done.stdout

@@ -97,7 +97,7 @@ def test_a_store_beside_a_database_has_a_way_of_its_own():
     given = dict.fromkeys(["mongo_uri", "mongo_restore_s3_endpoint_url", "s3_endpoint_url"], "x")
     near = {name: "x" for name in ("mongo_uri", "s3_endpoint_url")}
     beside = {"mongo_restore_s3_endpoint_url": "x"}
-    assert endpoint.ways(given, "ssh://b", None) == [("ssh://b", near), (None, beside)]
+    assert endpoint.ways(given, "ssh://b", "") == [("ssh://b", near), ("", beside)]
     assert endpoint.ways(beside, "ssh://b", "ssh://c") == [("ssh://c", beside)]
     assert endpoint.ways({}, "ssh://b", "ssh://c") == []
 

@@ -256,10 +256,10 @@ def test_what_plugins_say_of_containers_is_put_into_words(words, text):
 
 
 def test_an_address_that_answers_is_no_finding_and_one_that_was_not_tried_is_no_problem():
-    assert judge_endpoint(Answer("mongo_uri", "db:1", ""), None) is None
-    unchecked = judge_endpoint(Answer("mongo_uri", "", "unchecked", "MONGO_URI is not set here"), None)
+    assert judge_endpoint(Answer("mongo_uri", "db:1", ""), "") is None
+    unchecked = judge_endpoint(Answer("mongo_uri", "", "unchecked", "MONGO_URI is not set here"), "")
     assert unchecked is not None and finding.exit_code([unchecked]) == 0
-    closed = judge_endpoint(Answer("mongo_uri", "db:1", "no answer", "no answer from db"), None)
+    closed = judge_endpoint(Answer("mongo_uri", "db:1", "no answer", "no answer from db"), "")
     assert closed is not None and finding.exit_code([closed]) == 4
     assert "mend_via" in closed.advice
 

@@ -93,8 +93,9 @@ class Inventory:
             "candidates": C.config.get_config_value("INTERPRETER_PYTHON_FALLBACK", variables=values),
             "remote_tmp": str(shell.get_option("remote_tmp")),
             "endpoints": {name: str(value(name, "")) for name in sorted(values) if _ENDPOINT.fullmatch(name)},
-            "via": value("mend_via"),
-            "s3_via": value("mend_s3_via"),
+            # what is false is no way, as for the roles
+            "via": str(value("mend_via") or ""),
+            "s3_via": str(value("mend_s3_via") or ""),
         }
         if kind in ("ssh", "paramiko"):
             return known | _ssh(connection), None

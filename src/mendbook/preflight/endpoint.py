@@ -58,7 +58,7 @@ def look(endpoints: Mapping[str, str], connect: Connect, deadline: Deadline) -> 
     return answers
 
 
-def ways(endpoints: Mapping[str, str], via: str | None, s3_via: str | None) -> list[tuple[str | None, dict[str, str]]]:
+def ways(endpoints: Mapping[str, str], via: str, s3_via: str) -> list[tuple[str, dict[str, str]]]:
     """The endpoints by the way that a run takes to them: a store beside a database has its own, ``mend_s3_via``."""
     beside = {name for name in endpoints if name.endswith("_s3_endpoint_url") and not name.startswith("s3_")}
     both = [

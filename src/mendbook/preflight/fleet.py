@@ -141,9 +141,9 @@ class _Looker:
         except TimeoutError:
             seen.findings.append(Finding("unreachable", "connection", f"no answer within {self._seconds:g} s"))
 
-    def _endpoints(self, seen: Seen, via: str | None, endpoints: Mapping[str, str], deadline: Deadline) -> None:
+    def _endpoints(self, seen: Seen, via: str, endpoints: Mapping[str, str], deadline: Deadline) -> None:
         unchecked = "" if seen.target.connection == "local" else "they are reached from the host itself"
-        if via and via.startswith("docker://"):
+        if via.startswith("docker://"):
             unchecked = "mend_via leads to them by docker"
         if unchecked:
             text = f"the addresses in {', '.join(endpoints)} are not tried: {unchecked}"

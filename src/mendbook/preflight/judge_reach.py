@@ -76,7 +76,7 @@ def judge(stopped: Stopped) -> Finding:
     return Finding(level, "bastion" if stopped.at_bastion else check, where + stopped.text, advice)
 
 
-def judge_endpoint(answer: Answer, via: str | None) -> Finding | None:
+def judge_endpoint(answer: Answer, via: str) -> Finding | None:
     """Nothing for an address that answers."""
     if not answer.stage:
         return None
