@@ -79,8 +79,14 @@ def _dial(transport, name, host, port, seconds):
         raise MendError(f"the connection to the {name} was lost", rule="via_lost") from None
 
 
-def _login(stack, config, parts, seconds, jump=None):
-    """Return (name, client) of a bastion, which is reached over ``jump``, or over those that its ProxyJump names."""
+def _login(stack, config, parts, seconds, jump=None, asked=()):
+    """Return (name, client) of a bastion, which is reached over ``jump``, or over those that its ProxyJump names.
+
+    ``asked`` are those for whose sake it is logged in to.
+    """
+    if parts.hostname in asked:
+        circle = ", ".join([*asked, parts.hostname])
+        raise MendError(f"via: ProxyJump leads in a circle: {circle}", rule="via_config")
     found = _lookup(config, parts.hostname)
     user, port = parts.username or found.get("user"), parts.port or int(found.get("port", 22))
     host = found["hostname"]
@@ -90,7 +96,7 @@ def _login(stack, config, parts, seconds, jump=None):
     if jump is None:
         for hop in map(_hop, found.get("proxyjump", "none").split(",")):
             if hop.hostname not in ("none", parts.hostname):
-                jump = _login(stack, config, hop, seconds, jump)
+                jump = _login(stack, config, hop, seconds, jump, (*asked, parts.hostname))
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_Reject())
     for path in _known_hosts(found):

@@ -223,6 +223,7 @@ def test_a_way_that_cannot_be_meant_is_refused_before_anybody_is_asked(via, word
         ("Match nonsense\n", "the configuration of ssh cannot be read"),
         ("Host bastion\n  ProxyJump nowhere.invalid\n", "the name of the bastion .*nowhere.invalid cannot be resolved"),
         ("Host bastion\n  ProxyJump a.invalid,b\n", "the name of the bastion .*a.invalid cannot be resolved"),
+        ("Host bastion\n  ProxyJump b\nHost b\n  ProxyJump bastion\n", "leads in a circle: bastion, b, bastion"),
         ("Host bastion\n  HostName nowhere.invalid\n", "the name of the bastion .*bastion cannot be resolved"),
     ],
 )
