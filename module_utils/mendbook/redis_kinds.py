@@ -11,13 +11,14 @@ from .plan_text import clean
 # What such keys are called. A word counts between two characters that are no letters (sess:1, prod:lock, cart-7) and
 # at a capital inside a name (userSession:1); a word with other characters in it as it stands.
 _WORDS = {
-    "sessions": "sess session sessions sid phpredis_session session_id token tokens jwt oauth login logins",
+    "sessions": "sess session sessions sid phpredis_session session_id token tokens jwt oauth login logins "
+    "sessionid sessionids jsessionid usersession usersessions authtoken accesstoken refreshtoken",
     "queues": "queue queues queued bull bullmq bq celery kombu unacked sidekiq resque rq arq kue job jobs task tasks "
     "stream streams mq outbox inbox horizon hangfire dramatiq huey taskiq faktory delayed reserved dlq worker workers",
     "locks": "lock locks locked mutex mutexes redlock redlocks dlock shedlock semaphore semaphores leader lease leases",
     "rate_limits": "rate ratelimit ratelimits ratelimiter rl throttle throttles throttling limit limits limiter quota "
     "quotas rack::attack attempts",
-    "carts": "cart carts basket baskets checkout checkouts",
+    "carts": "cart carts basket baskets checkout checkouts shoppingcart shoppingcarts",
 }  # fmt: skip
 KINDS = tuple(_WORDS)
 # Sidekiq has no prefix of its own
