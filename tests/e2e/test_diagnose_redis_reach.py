@@ -95,7 +95,8 @@ def answering(*said):
 def test_who_is_no_redis_or_is_not_ready_is_told(redis_refused, said, rule):
     with answering(*said) as uri:
         began = time.monotonic()
-        assert redis_refused(uri, operation_timeout_seconds=1)[0] == rule
+        # only who is to be silent is not waited for: a loaded machine answers late
+        assert redis_refused(uri, operation_timeout_seconds=20 if said else 1)[0] == rule
         assert time.monotonic() - began < 30
 
 
