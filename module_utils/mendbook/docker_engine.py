@@ -43,7 +43,7 @@ class Engine:
 
     @property
     def version(self):
-        """What /version says; `DockerError` when this engine is too old to be talked to."""
+        """What /version says; `DockerError` when this engine is too old, or too new, to be talked to."""
         if self._version is None:
             said = self._ask("GET", "/version", {}, None)
             if not isinstance(said, dict) or "ApiVersion" not in said:
@@ -57,13 +57,21 @@ class Engine:
                     ),
                     rule="docker_version",
                 )
+            if _numbers(said.get("MinAPIVersion")) > NEWEST_API:
+                raise DockerError(
+                    "the Docker engine {} speaks only API {} and newer, and API {}.{} is the newest that is known "
+                    "here: its answers may mean something else; a newer mendbook may know them".format(
+                        clean(said.get("Version")), clean(said["MinAPIVersion"]), *NEWEST_API
+                    ),
+                    rule="docker_version",
+                )
             self._version = said
         return self._version
 
     @property
     def api(self):
         """The version of the API that both sides know, (1, 41)."""
-        return min(max(NEWEST_API, _numbers(self.version.get("MinAPIVersion"))), api_version(self.version))
+        return min(NEWEST_API, api_version(self.version))
 
     def get(self, path, **query):
         return self._request("GET", path, query)

@@ -86,16 +86,18 @@ def failure(host, ask=lambda engine: engine.version, **options):
 
 
 def test_it_speaks_the_newest_version_that_both_sides_know(serve):
-    for said, spoken in (("1.41", (1, 41)), ("1.52", (1, 47)), ("1.40", (1, 40))):
-        server, host = serve({"/version": answer({**VERSION, "ApiVersion": said})}, tcp=True)
-        assert Engine(host).api == spoken
-    server, host = serve(
-        {"/version": answer({"Version": "40", "ApiVersion": "1.70", "MinAPIVersion": "1.50"})}, tcp=True
-    )
-    engine = Engine(host)
-    with pytest.raises(ApiError):
-        engine.get("/info")
-    assert server.asked == ["GET /version HTTP/1.1", "GET /v1.50/info HTTP/1.1"]
+    for said, oldest, spoken in (
+        ("1.41", "1.12", (1, 41)),
+        ("1.52", "1.44", (1, 47)),
+        ("1.60", "1.47", (1, 47)),
+        ("1.40", None, (1, 40)),
+    ):
+        server, host = serve({"/version": answer({**VERSION, "ApiVersion": said, "MinAPIVersion": oldest})}, tcp=True)
+        engine = Engine(host)
+        assert engine.api == spoken
+        with pytest.raises(ApiError):
+            engine.get("/info")
+        assert server.asked == ["GET /version HTTP/1.1", "GET /v{}.{}/info HTTP/1.1".format(*spoken)]
 
 
 def test_what_is_asked_is_quoted_and_filters_are_json(serve):
@@ -115,6 +117,14 @@ def test_an_engine_that_is_too_old_is_named(serve):
     _, host = serve({"/version": answer({"Version": "18.09.1", "ApiVersion": "1.39"})})
     error = failure(host)
     assert error.rule == "docker_version" and "18.09.1 (API 1.39) is too old; 19.03" in error.msg
+
+
+@pytest.mark.parametrize("oldest", ["1.48", "2.0"])
+def test_an_engine_that_no_longer_speaks_what_is_known_is_not_asked_for_more(serve, oldest):
+    server, host = serve({"/version": answer({"Version": "40.1", "ApiVersion": "2.9", "MinAPIVersion": oldest})})
+    error = failure(host, lambda engine: engine.get("/system/df"))
+    assert error.rule == "docker_version" and f"40.1 speaks only API {oldest} and newer, and API 1.47" in error.msg
+    assert server.asked == ["GET /version HTTP/1.1"]
 
 
 @pytest.mark.parametrize("said", [b"hello", b"[]", b"{}", b"null", b'{"ApiVersion": "seven"}', b"\xff\xfe{", b"{" * 50])
