@@ -86,6 +86,14 @@ def test_where_there_is_no_place_at_all_it_refuses_and_names_them(monkeypatch):
         pass
 
 
+def test_the_places_of_root_and_of_each_user_are_their_own(monkeypatch):
+    found = []
+    for user in (0, 1000, 1001):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        found += host_lock._places()
+    assert len(set(found)) == len(found)
+
+
 def test_the_next_place_is_taken_where_the_first_cannot_be(place, tmp_path, monkeypatch):
     monkeypatch.setattr(host_lock, "_places", lambda: ("/nowhere/locks", str(place)))
     with HostLock("disk", "one"):
