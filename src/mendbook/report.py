@@ -56,7 +56,13 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
     yield from _facts("read back", host.read_back)
     yield from _facts("figures", host.figures)
     if host.plan is None and not host.exit_code:
-        yield from _facts("says", host.facts)
+        # where there are sentences they are for people, and --json has the rest
+        sentences = host.facts.get("summary")
+        if isinstance(sentences, (list, tuple)) and sentences:
+            for number, sentence in enumerate(sentences):
+                yield from _entry("" if number else "says", str(sentence))
+        else:
+            yield from _facts("says", host.facts)
     for warning in host.warnings:
         yield from _entry("warning", warning)
     if host.plan is not None and host.plan.undo is not None and host.plan.changes and host.exit_code not in _UNTOUCHED:

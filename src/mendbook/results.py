@@ -97,6 +97,11 @@ class Story:
         if not good:
             return HostResult(host=name, word="nothing to do")
         result = host_result((planned or mended or good)[-1], check)
+        summaries = [step.result.get("summary") for step in mended]
+        sentences = [text for each in summaries if isinstance(each, list) for text in each]
+        if sentences and not planned:
+            # several modules that read have one summary
+            result = replace(result, facts={**result.facts, "summary": sentences})
         if not result.changed and any(step.result.get("changed") for step in good):
             result = replace(result, changed=True, word="planned" if check else "done")
         return result

@@ -154,6 +154,11 @@ def test_facts_of_a_reading_procedure_are_shown():
     assert "says       collections: orders 2" in text and "ok: yes" in text and "newest: unknown" in text
 
 
+def test_a_summary_of_sentences_is_all_that_a_person_is_told():
+    text = report(HostResult("db1", "done", facts={"summary": ["full", "who \x1b[31mis it"], "nodes": [{"id": 1}]}))
+    assert "  says       full\n             who is it" in text and "nodes" not in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90000, "1 d 1 h")],

@@ -134,6 +134,13 @@ def test_a_reading_module_gives_its_facts():
     assert result.word == "done" and result.facts == {"backups": [1]}
 
 
+def test_modules_that_read_one_after_the_other_have_one_summary():
+    both = host(ok(summary=["a disk"], disks=1), ok(summary=["an engine"], images=2))
+    assert both.facts == {"summary": ["a disk", "an engine"], "images": 2}
+    # numbers are no sentences
+    assert host(ok(summary={"checks": 3})).facts == {"summary": {"checks": 3}}
+
+
 def test_a_skipped_host_did_nothing():
     assert host(event("runner_on_skipped")).word == "nothing to do"
 
