@@ -148,10 +148,11 @@ def _check_pattern(pattern, kind):
             rule="pattern",
             details={"pattern": pattern},
         )
-    # what is left says which names are meant
-    if kind in ("logs", "backups") and not re.sub(r"\[.*?\]|[*?.]", "", pattern):
+    # what is left says which names are meant; the first thing in brackets may be a closing one
+    if kind in ("logs", "backups") and not any(map(str.isalnum, re.sub(r"\[!?\]?[^]]*\]", "", pattern))):
         raise Refused(
-            f"refused: the pattern {pattern!r} means every file; for {kind} it must say which",
+            f"refused: the pattern {pattern!r} may mean every file; for {kind} it must say which, with a letter or a "
+            "digit that stands outside of brackets",
             rule="pattern",
             details={"pattern": pattern},
         )

@@ -164,12 +164,23 @@ def test_several_patterns_mean_what_the_shell_means(name, patterns):
     assert pattern_for(patterns, "logs").match(name) or not meant
 
 
-@pytest.mark.parametrize("pattern", ["*", "**", "?*", "*.*", "[!x]*", "[a-z]*", "*?", "."])
-def test_a_pattern_that_means_everything_is_refused_for_logs_and_backups(pattern):
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*", "**", "?*", "*.*", "[!x]*", "[a-z]*", "*?", ".", "*-*", "*_*", "*[!]]*", "[]]*", "[]a]*", "[!]a]*", "[",
+        "*[!a]*[b]", "*~",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_may_mean_everything_is_refused_for_logs_and_backups(pattern):
     for attempt in (lambda: rules({"patterns": ["*.log", pattern]}), lambda: rules(backups=[{"patterns": [pattern]}])):
         with pytest.raises(Refused) as caught:
             attempt()
         assert caught.value.rule == "pattern"
+
+
+@pytest.mark.parametrize("pattern", ["*.log", "*.1", "[!]]*.gz", "[a-z]*-db", "*[log", "*[]x", "журнал*", "sys[log"])
+def test_a_letter_or_a_digit_outside_of_brackets_says_which_are_meant(pattern):
+    assert rules({"patterns": [pattern]}) and rules(backups=[{"patterns": [pattern]}])
 
 
 def test_a_cache_may_go_as_a_whole():
