@@ -57,7 +57,9 @@ options:
     type: int
     default: 100000000
   fail:
-    description: Fail when a threshold is exceeded, for jobs that are to be noticed.
+    description:
+      - Fail when a threshold is exceeded, or when a file system does not answer, for jobs that are to be noticed. What
+        this user may not see is no reason; file systems of ignore are none either.
     type: bool
     default: false
   limit:
@@ -105,7 +107,9 @@ culprit:
   returned: success
   type: dict
 verdicts:
-  description: Each threshold with check, verdict, value, limit, says, culprit, and mount where it is for one.
+  description:
+    - Each threshold with check, verdict, value, limit, says, culprit, and mount where it is for one. no_answer is true
+      where it is unknown because nobody answered, and not because this user may not see it.
   returned: success
   type: list
   elements: dict

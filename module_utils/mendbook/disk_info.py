@@ -95,7 +95,7 @@ class DiskInfo:
             **{name: seen[name] for name in ("largest", "deleted_open", "logs", "unseen")},
         }
         facts["summary"] = summary(seen, found, facts)
-        own = ("path", "is_folder")
+        own = ("path", "is_folder", "no_answer")
         facts["file_systems"] = [
             {name: value for name, value in row.items() if name not in own} for row in seen["file_systems"]
         ]

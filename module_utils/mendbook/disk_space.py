@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from functools import partial
@@ -14,6 +15,8 @@ from .plan_text import clean
 # as many other mount points as a person reads; a host of containers has thousands
 MAX_POINTS = 10
 MAX_NAME = 4096
+# what is said of a place that this user may not enter, or that is none any more: no disk is broken for that
+_NOT_FOR_US = (errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 def look(mounts, timeout_seconds):
@@ -27,7 +30,9 @@ def look(mounts, timeout_seconds):
 
 
 def numbers(points, timeout_seconds):
-    """Ask each mount point, given as (path, whether it may hang), for its numbers: {path: [...] or what is wrong}.
+    """Ask each mount point, given as (path, whether it may hang), for its numbers.
+
+    Returns {path: [...], or what is wrong: an errno, or in words that nobody has answered}.
 
     Those that may hang are asked side by side, each in a child of its own, the others one after the other in one.
     """
@@ -60,16 +65,18 @@ def _numbers(path):
         one = os.statvfs(path)
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     except OSError as error:
-        return error.strerror
+        return error.errno
     return [one.f_frsize, one.f_blocks, one.f_bfree, one.f_bavail, one.f_files, one.f_ffree, is_folder]
 
 
 def row(group, answer, groups):
     """Return a file system's facts: sizes in bytes, None for what is not known; ``problem`` says why; pure.
 
-    ``used_share`` is what df calls Use%: what is reserved for root does not count as free.
+    ``used_share`` is what df calls Use%: what is reserved for root does not count as free. ``no_answer`` is whether it
+    should have answered and did not, or with an error.
     """
     first = group[0]
+    problem = os.strerror(answer) if isinstance(answer, int) else answer if isinstance(answer, str) else None
     facts = {
         "mount": clean(first.point, MAX_NAME),
         "kind": kind(first),
@@ -79,7 +86,8 @@ def row(group, answer, groups):
         "also_at": [clean(mount.point, MAX_NAME) for mount in group[1 : 1 + MAX_POINTS]],
         "mounts": len(group),
         "upper_on": _upper_on(first, groups),
-        "problem": answer if isinstance(answer, str) else None,
+        "problem": problem,
+        "no_answer": problem is not None and answer not in _NOT_FOR_US,
         "path": first.point,
     }
     unit, blocks, free, available, inodes, inodes_free, is_folder = (

@@ -48,7 +48,7 @@ def _of_deleted(held, limit):
     if value is not None and value <= limit and not held["is_complete"]:
         # what is not seen is not called good
         value, says = None, f"{says}, as far as this user may see"
-    return verdict("max_deleted_open_bytes", value, limit, says, _holder(held))
+    return verdict("max_deleted_open_bytes", value, limit, says, _holder(held), no_answer=not held)
 
 
 def _is_stuck(one, wished):
@@ -59,12 +59,12 @@ def _of_file_system(one, largest, params):
     mount, found = one["mount"], []
     is_walked = largest.get("mount") == mount
 
-    def add(check, value, says, lists):
+    def add(check, value, says, lists, **facts):
         blamed = next(iter(largest[lists]), None) if is_walked else None
-        found.append(verdict(check, value, params[check], f"{mount}: {says}", blamed, mount=mount))
+        found.append(verdict(check, value, params[check], f"{mount}: {says}", blamed, mount=mount, **facts))
 
     if one["size_bytes"] is None:
-        add("max_used_share", None, one["problem"], "folders")
+        add("max_used_share", None, one["problem"], "folders", no_answer=one["no_answer"])
         return found
     size, free = bytes_text(one["size_bytes"]), bytes_text(one["free_bytes"])
     says = f"{one['used_share']:.0%} used, {free} of {size} free"

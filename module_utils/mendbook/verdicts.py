@@ -3,6 +3,7 @@
 
 A verdict is ``{check, verdict, value, limit, says, culprit}`` and what else the engine says about it (``node``,
 ``mount``). ``check`` is the option with the threshold: one that begins with ``min_`` is a floor, any other a ceiling.
+What is unknown because nobody answered, and not because this user may not see it, has ``no_answer`` True.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ def line(one, blamed=None):
 
 
 def require(found, details):
-    """Raise VerifyFailed (rule ``thresholds``) with ``details`` when one of them is exceeded."""
-    exceeded = [one for one in found if one["verdict"] == "exceeded"]
-    if exceeded:
+    """Raise VerifyFailed (rule ``thresholds``) with ``details`` when one of them is exceeded or got no answer."""
+    silent = [one for one in found if one.get("no_answer")]
+    bad = [one for one in found if one["verdict"] == "exceeded" or one in silent]
+    if bad:
         raise VerifyFailed(
-            f"{len(exceeded)} of {len(found)} thresholds are exceeded: "
-            + "; ".join(f"{one['check']}: {one['says']}" for one in exceeded),
+            f"{len(bad)} of {len(found)} thresholds are exceeded{' or got no answer' if silent else ''}: "
+            + "; ".join(f"{one['check']}: {one['says']}" for one in bad),
             rule="thresholds",
             details=details,
         )

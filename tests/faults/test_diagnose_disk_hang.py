@@ -62,6 +62,19 @@ def test_a_dead_file_system_is_unknown_and_the_others_are_told(disks, subtype):
     program.kill()
 
 
+def test_a_job_that_is_to_be_noticed_fails_for_a_dead_file_system_unless_it_is_ignored(disks):
+    program = disks.silent("dead")
+    dead = str(disks.folder / "m/dead")
+    # nothing else on this machine shall be a reason
+    options = {"max_used_share": 1, "max_inodes_share": 1, "max_deleted_open_bytes": 10**15, "max_read_only": 1000}
+    options.update(timeout_seconds=SECONDS, walk_seconds=0, fail=True)
+    failed, ignored = disks.info(**options), disks.info(**options, ignore=[dead])
+    assert (failed["rc"], failed["mend"]["rule"]) == (1, "thresholds")
+    assert "1 of " in failed["msg"] and f"got no answer: max_used_share: {dead}: no answer within" in failed["msg"]
+    assert ignored["rc"] == 0
+    program.kill()
+
+
 def test_several_dead_ones_are_waited_for_side_by_side(disks):
     programs = [disks.silent(f"dead{number}") for number in range(5)]
     facts = disks.info(timeout_seconds=SECONDS, walk_seconds=0)

@@ -1,5 +1,6 @@
 """What statvfs says becomes facts; what never answers is given up; what lies on something else is left out."""
 
+import errno
 import os
 import time
 
@@ -36,14 +37,30 @@ def test_shares_are_those_of_df():
         # a disk that is reserved as a whole
         ([4096, 1000, 1000, 0, 10, 5, True], 1.0, 0.5),
         ([4096, 0, 0, 0, 0, 0, True], None, None),
-        ("Permission denied", None, None),
         (None, None, None),
     ],
 )
 def test_the_edges_of_what_can_be_said(answer, used, inodes):
     one = rows_of([ROOT], {"/": answer})[0]
     assert (one["used_share"], one["inodes_used_share"]) == (used, inodes)
-    assert one["problem"] == (answer if isinstance(answer, str) else None)
+    assert (one["problem"], one["no_answer"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "no_answer"),
+    [
+        ("no answer within 5 s", "no answer within 5 s", True),
+        (errno.EIO, "Input/output error", True),
+        (errno.ESTALE, "Stale file handle", True),
+        (errno.ENOTCONN, "Transport endpoint is not connected", True),
+        (errno.EACCES, "Permission denied", False),
+        (errno.EPERM, "Operation not permitted", False),
+        (errno.ENOENT, "No such file or directory", False),
+    ],
+)
+def test_one_that_may_not_be_looked_at_is_not_one_that_does_not_answer(answer, problem, no_answer):
+    one = rows_of([ROOT], {"/": answer})[0]
+    assert (one["problem"], one["no_answer"], one["used_share"]) == (problem, no_answer, None)
 
 
 def test_names_are_shown_and_never_obeyed():
@@ -136,6 +153,6 @@ def test_no_points_are_no_question():
 def test_what_is_wrong_with_a_place_is_said(tmp_path):
     missing, fine = str(tmp_path / "missing"), str(tmp_path)
     found = numbers([(missing, False), (fine, False)], 60)
-    assert found[missing] == "No such file or directory"
+    assert found[missing] == errno.ENOENT
     seen = os.statvfs(fine)
     assert found[fine][:2] == [seen.f_frsize, seen.f_blocks] and found[fine][6] is True

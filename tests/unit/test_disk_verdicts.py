@@ -12,7 +12,7 @@ CROWD = {**FOLDER, "path": "/var/sessions", "inodes": 5000}
 def disk(mount="/", **changed):
     facts = {
         "mount": mount, "path": mount, "kind": "disk", "type": "ext4", "source": "/dev/vda", "read_only": False,
-        "problem": None, "is_folder": True, "size_bytes": 1000, "used_bytes": 500, "free_bytes": 500,
+        "problem": None, "no_answer": False, "is_folder": True, "size_bytes": 1000, "used_bytes": 500, "free_bytes": 500,
         "reserved_bytes": 0, "used_share": 0.5, "inodes": 100, "inodes_free": 50, "inodes_used_share": 0.5,
         "overlays": 0,
     }  # fmt: skip
@@ -59,6 +59,16 @@ def judge(look, **changed):
 )
 def test_a_file_system_against_its_thresholds(facts, limits, check, word):
     assert judge(seen(disk("/x", **facts)), **limits)["/x", check]["verdict"] == word
+
+
+def test_what_does_not_answer_is_told_from_what_this_user_may_not_see():
+    dead = disk("/dead", size_bytes=None, problem="no answer within 5 s", no_answer=True)
+    closed = disk("/closed", size_bytes=None, problem="Permission denied")
+    found = judge(seen(dead, closed, deleted_open=deleted(0, is_complete=False)))
+    unknown = {mount: one["no_answer"] for (mount, _), one in found.items() if one["verdict"] == "unknown"}
+    assert unknown == {"/dead": True, "/closed": False, None: False}
+    # who holds what is deleted was asked, and was not told at all
+    assert judge(seen(deleted_open={}))[None, "max_deleted_open_bytes"]["no_answer"]
 
 
 def test_what_is_not_asked_or_not_there_has_no_verdict():
@@ -135,7 +145,7 @@ def test_the_summary_is_lines_that_can_be_printed_with_the_bad_ones_first():
     }
     look = seen(
         disk(used_share=0.95),
-        disk("/dead", size_bytes=None, problem="no answer within 5 s"),
+        disk("/dead", size_bytes=None, problem="no answer within 5 s", no_answer=True),
         deleted_open=deleted(4 * 10**9),
         largest=walked(hidden=hidden, unexplained_bytes=90),
         logs=logs,

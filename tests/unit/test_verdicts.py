@@ -57,3 +57,11 @@ def test_a_job_that_is_to_be_noticed_fails_with_every_threshold_that_is_exceeded
         require([good, verdict("c", 3, 2, "three"), verdict("d", 4, 2, "four")], {"summary": []})
     assert failed.value.msg == "2 of 3 thresholds are exceeded: c: three; d: four"
     assert (failed.value.reason, failed.value.rule, failed.value.details) == ("verify", "thresholds", {"summary": []})
+
+
+def test_it_fails_for_what_got_no_answer_too_and_not_for_what_one_may_not_see():
+    hidden, silent = verdict("a", None, 2, "hidden", no_answer=False), verdict("b", None, 2, "silent", no_answer=True)
+    require([hidden], {})
+    with pytest.raises(VerifyFailed) as failed:
+        require([hidden, silent, verdict("c", 3, 2, "three")], {})
+    assert failed.value.msg == "2 of 3 thresholds are exceeded or got no answer: b: silent; c: three"
