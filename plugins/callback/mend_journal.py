@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import ansible.module_utils
 from ansible import constants, context
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
 
 _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
@@ -26,6 +29,7 @@ description:
   - Gives the run its name, which the gate (the action plugin in front of the C(mend_*) modules) journals under.
   - Writes C(run_begin), C(unreachable) and C(run_end). The gate journals every change by itself, with or without this.
   - Runs that have no C(mend_*) task, and runs in check mode, leave no journal.
+  - Tells C(mendbook run) which hosts the plays match; ansible itself never mentions those that it did not come to.
 options: {}
 """
 
@@ -42,10 +46,16 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._journal = None
         self._failures = []
+        self._plays = []
+        self._matched = set()
 
     def v2_playbook_on_start(self, playbook):
         run_facts.name_run()
         os.environ[run_facts.PROCEDURE_VARIABLE] = Path(playbook._file_name).stem
+        self._plays = playbook.get_plays()
+
+    def v2_playbook_on_play_start(self, play):
+        self._tell_matched(play)
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._begin_at(task)
@@ -58,6 +68,9 @@ class CallbackModule(CallbackBase):
             self._write("unreachable", host=result._host.get_name())
 
     def v2_playbook_on_stats(self, stats):
+        if stats.failures or stats.dark:
+            # the plays that this kept from starting have hosts, too
+            self._tell_matched(*self._plays)
         if not self._journal:
             return
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
@@ -93,6 +106,22 @@ class CallbackModule(CallbackBase):
             self._display.warning(error.msg)
             return
         self._write("run_begin")
+
+    def _tell_matched(self, *plays):
+        """Once for each play, and of every batch of its ``serial``."""
+        folder = os.environ.get("MENDBOOK_PROGRESS")
+        for play in plays if folder else ():
+            if play._uuid in self._matched:
+                continue
+            self._matched.add(play._uuid)
+            manager = play.get_variable_manager()
+            try:
+                pattern = Templar(play.get_loader(), manager.get_vars(play=play)).template(play.hosts)
+                hosts = [host.name for host in manager._inventory.get_hosts(pattern, ignore_restrictions=True)]
+                with Path(folder, "matched").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"hosts": hosts}) + "\n")
+            except (OSError, AnsibleError) as error:
+                self._display.warning(f"hosts that the run does not come to are not named: {error}")
 
     def _write(self, event, **facts):
         try:

@@ -17,7 +17,7 @@ from mendbook import environment, processes
 from mendbook.content import Procedure
 from mendbook.errors import Cancelled, Failed, InvalidInventory, NothingMatched, StateUnknown, TimedOut
 from mendbook.inventory_words import unreadable
-from mendbook.outcome import WORD_OF_CODE, HostResult, Outcome, worst
+from mendbook.outcome import NOT_BEGUN, WORD_OF_CODE, HostResult, Outcome, worst
 from mendbook.results import Step, Story, host_result, is_mend
 from mendbook.stop import Stop
 from mendbook.watch import Watch
@@ -69,6 +69,7 @@ def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch
     if code == 0 or (stop.why is not None and not decisive):
         word = _common_word(hosts, request.check)
         return _outcome(request, hosts, word, 0, began)
+    hosts |= _not_begun(hosts, story, watch)
     if not decisive:
         # every host is well and yet ansible failed: an error between the plays
         return _outcome(request, hosts, "failed", 2, began, story.said() or f"ansible-playbook ended with {code}")
@@ -99,12 +100,12 @@ def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began
     elif any(result and result.exit_code == StateUnknown.exit_code for result in cut_off.values()):
         why = f"{in_words} was told to end and could not say what it leaves behind"
     if why:
-        outcome = _story_so_far(request, story, "UNKNOWN", StateUnknown.exit_code, began, cut_off)
+        outcome = _story_so_far(request, story, watch, "UNKNOWN", StateUnknown.exit_code, began, cut_off)
         words = f"UNKNOWN: {why}. Nothing was stopped by force. Find out with: {_commands(request, left)}"
         raise StateUnknown(words, outcome=outcome)
     if wanted:
         kind, word = (TimedOut, "timeout") if stop.why == "timeout" else (Cancelled, "cancelled")
-        outcome = _story_so_far(request, story, word, kind.exit_code, began, cut_off)
+        outcome = _story_so_far(request, story, watch, word, kind.exit_code, began, cut_off)
         raise kind(f"{word}: no process of this run is left; {_what_was_cut(request, cut_off, watch)}", outcome=outcome)
     said = " ".join(story.said().split())
     if _NO_HOSTS.search(said):
@@ -112,7 +113,7 @@ def _ended_early(request: Request, story: Story, stop: Stop, watch: Watch, began
         raise NothingMatched(limit)
     if _BAD_INVENTORY.search(said):
         raise InvalidInventory(unreadable(story.said()))
-    known = _story_so_far(request, story, "failed", Failed.exit_code, began, cut_off) if story.steps else None
+    known = _story_so_far(request, story, watch, "failed", Failed.exit_code, began, cut_off) if story.steps else None
     raise Failed(f"ansible-playbook ended early:\n{story.said() or '(it said nothing)'}", outcome=known)
 
 
@@ -187,13 +188,25 @@ def _is_local(request: Request, host: str) -> bool:
 
 
 def _story_so_far(
-    request: Request, story: Story, word: str, code: int, began: float, cut_off: dict[str, HostResult | None]
+    request: Request,
+    story: Story,
+    watch: Watch,
+    word: str,
+    code: int,
+    began: float,
+    cut_off: dict[str, HostResult | None],
 ) -> Outcome:
     """What is known of a run that was cut off: finished hosts as they ended, the others as the journal says."""
     hosts = story.hosts(request.check)
     for host, result in cut_off.items():
         hosts[host] = result or replace(hosts.get(host, HostResult(host, word)), word=word, exit_code=code)
-    return _outcome(request, hosts, word, code, began)
+    return _outcome(request, hosts | _not_begun(hosts, story, watch), word, code, began)
+
+
+def _not_begun(hosts: dict[str, HostResult], story: Story, watch: Watch) -> dict[str, HostResult]:
+    """Hosts that the run ended before; none of them decides how it ended."""
+    names = watch.matched - story.began - hosts.keys()
+    return {name: HostResult(name, NOT_BEGUN, Failed.exit_code) for name in sorted(names)}
 
 
 def _common_word(hosts: dict[str, HostResult], check: bool) -> str:

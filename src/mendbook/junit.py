@@ -10,7 +10,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from mendbook.errors import MendError
-from mendbook.outcome import Outcome
+from mendbook.outcome import NOT_BEGUN, Outcome
 from mendbook.results import plain
 
 # What was looked at and is not right; all else that is no success is an error.
@@ -55,10 +55,9 @@ def of_run(outcome: Outcome | None, error: MendError | None) -> list[Case]:
     for host in outcome.hosts.values() if outcome else ():
         said = "".join(f"\n{name} {value}" for name, value in {**host.read_back, **host.figures}.items())
         words = f"{host.word}: {host.msg}" if host.msg else host.word
-        cases.append(
-            Case(host.host, outcome.seconds if outcome else 0.0, end_of(host.exit_code), words, host.word + said)
-        )
-    if error is not None and not any(case.end for case in cases):
+        end = "skipped" if host.word == NOT_BEGUN else end_of(host.exit_code)
+        cases.append(Case(host.host, outcome.seconds if outcome else 0.0, end, words, host.word + said))
+    if error is not None and all(case.end in (None, "skipped") for case in cases):
         cases.append(Case("run", end=end_of(error.exit_code), words=error.msg))
     return cases
 

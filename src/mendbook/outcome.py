@@ -11,6 +11,9 @@ from typing import Any
 from mendbook import errors
 from mendbook.records import Plan
 
+# A host that the plays match, and that the run ended before; it decides nothing, and is no success.
+NOT_BEGUN = "not begun"
+
 # The worst first: what decides when several targets end differently.
 WORST_FIRST = (70, 5, 3, 75, 6, 4, 2, 7)
 

@@ -45,6 +45,7 @@ class Story:
     stats: Mapping[str, Mapping[str, int]] | None = None
     messages: list[str] = field(default_factory=list)
     running: dict[str, tuple[str, str]] = field(default_factory=dict)
+    began: set[str] = field(default_factory=set)
     main_pid: int | None = None
 
     def take(self, event: Mapping[str, Any]) -> list[Step]:
@@ -55,6 +56,7 @@ class Story:
         elif kind == "playbook_on_stats":
             self.stats = {name: value for name, value in data.items() if isinstance(value, dict)}
         elif kind == "runner_on_start":
+            self.began.add(str(data.get("host")))
             self.running[str(data.get("host"))] = (str(data.get("task")), str(data.get("task_action")))
         elif kind in ("verbose", "error", "warning", "deprecated", "system_warning", "debug"):
             if text := plain(str(event.get("stdout", ""))).strip():

@@ -48,18 +48,20 @@ class Watch:
 
     ``modules`` are the processes that wrote progress, as they were at that moment; ``last`` is how far each host was;
     ``acts`` is for each host what the journal says of its latest change, the begin line or its end line, and ``plans``
-    is the plan of it.
+    is the plan of it. ``matched`` are the hosts of the run's plays, whether it came to them or not.
     """
 
     def __init__(self, progress: Path, journal: Path, tell: Callable[[Progressed | Planned], None]) -> None:
         self._progress = progress
         self._tell = tell
         self._journal = _Tail(journal)
+        self._matched = _Tail(progress / "matched")
         self._tails: dict[Path, _Tail] = {}
         self.modules: set[processes.Process] = set()
         self.last: dict[str, Progressed] = {}
         self.acts: dict[str, dict[str, Any]] = {}
         self.plans: dict[str, Any] = {}
+        self.matched: set[str] = set()
 
     def look(self) -> None:
         """Read what is new. Cheap enough for ten times a second."""
@@ -68,6 +70,8 @@ class Watch:
                 self.acts[str(entry.get("host"))] = entry
             if entry.get("event") == "begin":
                 self._planned(entry)
+        for entry in self._matched.lines():
+            self.matched.update(map(str, entry.get("hosts") or ()))
         for path in sorted(self._progress.glob("*.jsonl")):
             tail = self._tails.setdefault(path, _Tail(path))
             for entry in tail.lines():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mendbook
 from mendbook.events import Ended, Planned, Progressed, Started, TaskEnded
-from notes import notes_in
+from notes import CONTENT, ROOT, notes_in
 
 pytestmark = pytest.mark.e2e
 CONFIRM = ("--confirm", "note:a.txt")
@@ -87,6 +88,42 @@ def test_every_reason_has_its_code_and_the_worst_target_decides(many, monkeypatc
     assert {name: host.exit_code for name, host in outcome.hosts.items()} == CODES | {"well": 0, "far": 4}
     assert outcome.exit_code == 70 and outcome.hosts["well"].word == "done"
     assert outcome.hosts["plain"].word == "failed (nothing changed)"
+
+
+@pytest.fixture
+def careful(tmp_path):
+    """Content with a procedure of two plays that ends at the first failure: a, b and c one by one, then d."""
+    content = tmp_path / "careful"
+    (content / "playbooks").mkdir(parents=True)
+    for name in ("library", "roles"):
+        (content / name).symlink_to(CONTENT / name)
+    (content / "ansible.cfg").write_text((CONTENT / "ansible.cfg").read_text().replace("../../../", f"{ROOT}/"))
+    common = {"gather_facts": False, "any_errors_fatal": True, "serial": 1, "roles": ["note_write"]}
+    header = {"mend_procedure": {"risk": "destroys", "summary": "Write notes"}}
+    plays = [
+        {"name": "Write", "hosts": "{{ mend_hosts | default('notes:!d') }}", "vars": header, **common},
+        {"name": "Write the last", "hosts": "{{ 'd' }}", **common},
+    ]
+    (content / "playbooks" / "write_notes.yml").write_text(yaml.safe_dump(plays))
+    hosts = {name: {"note_write_confirm": f"note:{name}.txt"} for name in "abcd"}
+    hosts["b"]["note_write_fails"] = "plain"
+    yield from notes_in(tmp_path, hosts=hosts)
+
+
+def test_hosts_that_a_failure_kept_from_beginning_are_said(careful):
+    wanted = {"procedure": "write_notes", "MENDBOOK_CONTENT": str(careful.folder / "careful")}
+    report = careful.folder / "report.xml"
+    ran = careful.run("--junit", str(report), **wanted)
+    assert ran.code == 2 and "\na: done\n" in ran.stdout, ran.stderr
+    assert "\n\nc: not begun\n\nd: not begun\n\njournal " in ran.stdout
+    assert report.read_text().count('<skipped message="not begun">') == 2
+    assert not careful.note("c").exists()
+
+    outcome = careful.run("--json", "--limit", "b,c", **wanted).events()[-1]["outcome"]
+    assert {name: (host["word"], host["exit_code"]) for name, host in outcome["hosts"].items()} == {
+        "b": ("failed (nothing changed)", 2),
+        "c": ("not begun", 2),
+    }
 
 
 def test_a_failure_that_the_playbook_ignores_is_no_failure(run):

@@ -30,8 +30,8 @@ class Stopped:
 class Watched:
     """In place of Watch: what the journal and the progress files say."""
 
-    def __init__(self, **acts):
-        self.acts, self.plans, self.modules = acts, {}, set()
+    def __init__(self, matched=(), **acts):
+        self.acts, self.plans, self.modules, self.matched = acts, {}, set(), set(matched)
         self.last = {"a": Progressed("a", "load", 5, 10, "documents")}
 
     def look(self):
@@ -160,6 +160,31 @@ def test_ansible_failing_with_every_host_well_is_failed(request_):
     story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}}})
     outcome = conclude(request_, story, 1, Stopped(), Watched(), 0.0)
     assert (outcome.exit_code, outcome.word, outcome.msg) == (2, "failed", "an error between the plays")
+
+
+def test_hosts_that_a_failure_kept_from_beginning_are_named_and_are_no_success(request_):
+    story, watch = told("a", "b"), Watched(matched=["d", "a", "b", "c"])
+    story.take({"event": "runner_on_failed", "event_data": {"host": "a", "task_action": "mend_note", "res": {}}})
+    story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}, "failures": {"a": 1}}})
+    outcome = conclude(request_, story, 2, Stopped(), watch, 0.0)
+    assert (outcome.exit_code, outcome.word) == (2, "failed")
+    # b was skipped, and has begun
+    hosts = {name: (host.word, host.exit_code) for name, host in outcome.hosts.items()}
+    assert hosts == {"a": ("failed", 2), "c": ("not begun", 2), "d": ("not begun", 2)}
+    # none of them decides: every other code is worse than nothing matched
+    story.steps[0].result = {"mend": {"reason": "nothing"}}
+    assert conclude(request_, story, 2, Stopped(), watch, 0.0).exit_code == 7
+
+
+def test_hosts_without_a_task_in_a_run_that_went_well_are_not_named(request_):
+    story = told()
+    story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}}})
+    assert list(conclude(request_, story, 0, Stopped(), Watched(matched=["a", "b"]), 0.0).hosts) == ["a"]
+
+
+def test_a_stopped_run_names_those_that_it_did_not_come_to(request_):
+    error = raised(request_, told("a"), Stopped("SIGINT"), Watched(matched=["a", "b"]))
+    assert type(error) is errors.Cancelled and error.outcome.hosts["b"].word == "not begun"
 
 
 def test_a_run_that_ended_well_before_it_could_be_stopped_is_done(request_):

@@ -60,11 +60,14 @@ OUTCOME = Outcome("restore_mongo", "run", False, "done", 0, {"estore": HOST}, 3.
 def test_a_run_has_a_case_for_each_target():
     refused = HostResult("other", "refused", 6, msg="the backup is too old")
     lost = HostResult("third", "UNKNOWN", 70, msg="look")
-    cases = junit.of_run(replace(OUTCOME, hosts={"estore": HOST, "other": refused, "third": lost}), None)
+    last = HostResult("last", "not begun", 2)
+    hosts = {"estore": HOST, "other": refused, "third": lost, "last": last}
+    cases = junit.of_run(replace(OUTCOME, hosts=hosts), None)
     assert [(case.name, case.seconds, case.end) for case in cases] == [
         ("estore", 3.5, None),
         ("other", 3.5, "failure"),
         ("third", 3.5, "error"),
+        ("last", 3.5, "skipped"),
     ]
     assert cases[0].output == "done\ndocuments 10\nload_seconds 2.5" and cases[1].words.endswith(
         "the backup is too old"
@@ -77,6 +80,7 @@ def test_a_run_has_a_case_for_each_target():
         (None, UsageError("no such variable"), ["error"]),
         (None, VerifyFailed("not equal"), ["failure"]),
         (OUTCOME, Failed("cut off"), [None, "error"]),
+        (replace(OUTCOME, hosts={"a": HostResult("a", "not begun", 2)}), Failed("cut off"), ["skipped", "error"]),
         # a target that says why needs no second case
         (replace(OUTCOME, hosts={"a": HostResult("a", "failed", 2, msg="why")}), Failed("why"), ["error"]),
     ],

@@ -49,6 +49,12 @@ def test_each_line_is_told_once_with_the_host_of_its_file(tmp_path, watch, told)
     assert watch.last["db-1"].done == 2
 
 
+def test_the_hosts_of_all_plays_are_known(tmp_path, watch, told):
+    write(tmp_path / "progress" / "matched", {"hosts": ["a", "b"]}, {"hosts": ["b", "c"]}, {"other": 1})
+    watch.look()
+    assert watch.matched == {"a", "b", "c"} and told == []
+
+
 def test_half_a_line_waits_for_its_end(tmp_path, watch, told):
     path = tmp_path / "progress" / "a-1.jsonl"
     path.write_text('{"phase": "load", ')
