@@ -42,16 +42,16 @@ def parse(text):
         # any number of optional fields stands before the dash
         dash = fields.index(b"-", 6)
         major, minor = fields[2].split(b":")
-        root, point, options = map(_plain, fields[3:6])
-        kind, source, more = map(_plain, fields[dash + 1 : dash + 4])
+        root, point, options = map(unescaped, fields[3:6])
+        kind, source, more = map(unescaped, fields[dash + 1 : dash + 4])
         device = os.makedev(int(major), int(minor))
         ids = int(fields[0]), int(fields[1])
         mounts.append(Mount(*ids, device, root, point, tuple(options.split(",")), kind, source, tuple(more.split(","))))
     return mounts
 
 
-def _plain(field):
-    # space, tab, newline, backslash and "#" are written as octal digits
+def unescaped(field):
+    """Return a name in the bytes of a list of the kernel's: space, tab, newline, backslash and "#" are octal digits."""
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), field))
 
 
@@ -150,4 +150,4 @@ def is_read_only(mount):
 def wished_read_only(fstab):
     """Return the mount points that the text of an fstab mounts read-only."""
     rows = [line.split() for line in fstab.splitlines() if not line.lstrip().startswith("#")]
-    return {_plain(os.fsencode(row[1])) for row in rows if len(row) >= 4 and "ro" in row[3].split(",")}
+    return {unescaped(os.fsencode(row[1])) for row in rows if len(row) >= 4 and "ro" in row[3].split(",")}

@@ -8,6 +8,7 @@ import os
 from time import monotonic
 
 from .change import done, skipped
+from .disk_in_use import KERNEL
 from .disk_reclaim_walk import BLOCK, age_ns, cutoff_ns
 from .disk_root import is_plain_file
 
@@ -135,8 +136,8 @@ class Act:
                         self._leave("~", batch, position, self._why(batch, position, seen))
                     elif not batch.root.is_here(file):
                         self._leave("~", batch, position, "something is mounted on it")
-                    elif key not in self._in_use.files:
-                        self._leave("~", batch, position, "nobody has it open any more")
+                    elif self._in_use.files.get(key, KERNEL) == KERNEL:
+                        self._leave("~", batch, position, "no program has it open any more")
                     else:
                         os.ftruncate(file, 0)
                         self._emptied(batch, key, seen.st_blocks * BLOCK)

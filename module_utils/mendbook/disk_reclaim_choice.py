@@ -7,6 +7,7 @@ import heapq
 import math
 from itertools import chain
 
+from .disk_in_use import KERNEL
 from .disk_reclaim_walk import BLOCK
 from .disk_rules import is_unfinished
 from .s3_series import series
@@ -36,16 +37,16 @@ class Choice:
 def choose(batches, open_files, spaces, params):
     """Return the Choice of what was seen.
 
-    ``open_files`` are the (device, inode) that processes have open, ``spaces`` {device: Space}; of ``params`` count
+    ``open_files`` is {(device, inode): pid} of those that are open, ``spaces`` {device: Space}; of ``params`` count
     target_free_bytes, target_free_share, truncate_bytes and remove_empty_folders.
     """
     choice = Choice()
     staying = _staying(batches, choice)
     open_inodes = {}
-    for device, inode in open_files:
-        open_inodes.setdefault(device, set()).add(inode)
+    for (device, inode), pid in open_files.items():
+        open_inodes.setdefault(device, {})[inode] = pid
     for batch in batches:
-        _sort_out(batch, staying, open_inodes.get(batch.device, frozenset()), params["truncate_bytes"], choice)
+        _sort_out(batch, staying, open_inodes.get(batch.device, {}), params["truncate_bytes"], choice)
     for device in {batch.root.device for batch in choice.batches}:
         _stop_at_target(device, spaces[device], params, choice)
     choice.removals = [batch for batch in choice.removals if batch.names]
@@ -88,7 +89,7 @@ def largest(batches, count):
 
 def _sort_out(batch, staying, open_inodes, truncate_bytes, choice):
     removal, emptied = batch.empty_copy(), batch.empty_copy()
-    if open_inodes.isdisjoint(batch.inodes):
+    if open_inodes.keys().isdisjoint(batch.inodes):
         removal.names, removal.inodes, removal.blocks = batch.names[:], batch.inodes[:], batch.blocks[:]
     else:
         for name, inode, blocks in zip(batch.names, batch.inodes, batch.blocks):
@@ -102,7 +103,7 @@ def _sort_out(batch, staying, open_inodes, truncate_bytes, choice):
         if file.inode not in open_inodes:
             if file.is_old:
                 removal.add(file.name, file.inode, file.blocks)
-        elif batch.rule.kind == "logs" and truncate_bytes is not None:
+        elif batch.rule.kind == "logs" and truncate_bytes is not None and open_inodes[file.inode] != KERNEL:
             emptied.add(file.name, file.inode, file.blocks)
         elif file.is_old:
             choice.held.append((batch, file.name, file.inode, file.blocks))

@@ -76,7 +76,7 @@ def test_after_a_file_that_takes_long_it_looks_again_who_has_the_next_one_open(d
     [file.close() for file in holders]
     assert disk.gone(result) == 1 and len(disk.names()) == (2 if options else 1)
     assert list(disk.reasons(result).values()) == [
-        "nobody has it open any more" if options else "it was opened meanwhile"
+        "no program has it open any more" if options else "it was opened meanwhile"
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_log_that_was_closed_meanwhile_is_not_emptied(disk, just_before, monke
     file = log.open("a")
     just_before(file.close)
     result = disk.reclaim(truncate_bytes=1 << 20)
-    assert log.stat().st_size == 1 << 20 and disk.reasons(result) == {"a.log": "nobody has it open any more"}
+    assert log.stat().st_size == 1 << 20 and disk.reasons(result) == {"a.log": "no program has it open any more"}
 
 
 def test_a_log_that_was_emptied_and_is_as_large_as_before_fails_the_read_back(disk, monkeypatch):

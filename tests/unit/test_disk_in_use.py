@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 import pytest
 from ansible.module_utils.mendbook import disk_in_use
-from ansible.module_utils.mendbook.disk_in_use import InUse
+from ansible.module_utils.mendbook.disk_in_use import KERNEL, InUse
 
 
 def key_of(path):
@@ -101,6 +102,51 @@ def test_what_a_process_calls_its_files_counts_by_its_own_mounts(tmp_path, mount
         finally:
             holder.kill()
     assert found.files.get(key_of(log)) == holder.pid
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """A /proc and a /sys that tell of a swap file and of what lies behind a loop device."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    for name in ("swap file", "image", "free"):
+        (tmp_path / name).touch()
+    header, swap = b"Filename\t\t\tType\t\tSize\tUsed\tPriority\n", os.fsencode(tmp_path) + rb"/swap\040file"
+    (tmp_path / "proc/swaps").write_bytes(header + swap + b"   file\t\t100\t0\t-2\n/dev/gone partition\t1\t0\t-3\n")
+    for number, path in enumerate([tmp_path / "image", tmp_path / "gone (deleted)"]):
+        (tmp_path / f"sys/block/loop{number}/loop").mkdir(parents=True)
+        (tmp_path / f"sys/block/loop{number}/loop/backing_file").write_text(f"{path}\n")
+    # one that is free says nothing
+    (tmp_path / "sys/block/loop7").mkdir()
+    return {"proc": str(tmp_path / "proc"), "sys": str(tmp_path / "sys")}
+
+
+def test_what_the_kernel_has_open_is_found_without_a_process(tmp_path, kernel):
+    found = in_use(tmp_path, **kernel)
+    assert found.files == {key_of(tmp_path / name): KERNEL for name in ("swap file", "image")}
+    assert found.who(*key_of(tmp_path / "image")).startswith("the kernel")
+
+
+def test_an_image_on_a_server_that_may_never_answer_is_not_looked_at(tmp_path, mounts, kernel):
+    mounts(("0:40", tmp_path, "nfs4"))
+    assert in_use(tmp_path, **kernel).files == {}
+
+
+def test_a_loop_device_holds_its_file(tmp_path):
+    if os.geteuid():
+        words = "only root can make a loop device"
+        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+    image = tmp_path / "an image\\"
+    image.write_bytes(bytes(1 << 20))
+    device = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True).stdout.strip()
+    try:
+        assert in_use(tmp_path).files[key_of(image)] == KERNEL
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+    # the kernel gives it up a moment later where somebody else looks at the device
+    deadline = time.monotonic() + 30
+    while key_of(image) in in_use(tmp_path).files and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert key_of(image) not in in_use(tmp_path).files
 
 
 def test_processes_of_others_are_counted_and_those_that_end_are_not(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.module_utils.mendbook.disk_in_use import KERNEL
 from ansible.module_utils.mendbook.disk_reclaim_choice import allocated, choose, goal, largest
 from disk_batches import NOTHING_ASKED, a_batch, a_root, a_rule, a_space, inode_of, with_files
 from hypothesis import given
@@ -12,9 +13,9 @@ LOG = a_rule()
 BACKUP = a_rule("backups", keep_newest=2, root="/var/backups")
 
 
-def choice_of(*batches, opened=(), space=None, **params):
+def choice_of(*batches, opened=(), pid=8, space=None, **params):
     """The choice, with names in ``opened`` open in the first batch."""
-    held = {(batches[0].root.device, inode_of(batches[0], name)) for name in opened}
+    held = {(batches[0].root.device, inode_of(batches[0], name)): pid for name in opened}
     spaces = {batch.root.device: space or a_space() for batch in batches}
     return choose(list(batches), held, spaces, {**NOTHING_ASKED, **params})
 
@@ -61,6 +62,13 @@ def test_an_open_log_is_emptied_however_young_and_nothing_else_is(days, is_open,
     batch = with_files(a_batch(rule=a_rule(kind)), ("a", days, 4096))
     choice = choice_of(batch, opened=["a"] if is_open else [], truncate_bytes=asked)
     assert (removed(choice) == ["a"], emptied(choice) == ["a"]) == (goes, is_emptied)
+
+
+@pytest.mark.parametrize(("days", "told"), [(0, []), (9, ["a"])])
+def test_what_the_kernel_has_open_is_never_emptied(days, told):
+    batch = with_files(a_batch(), ("a", days, 4096))
+    choice = choice_of(batch, opened=["a"], pid=KERNEL, truncate_bytes=1)
+    assert (removed(choice), emptied(choice), [name for _, name, _, _ in choice.held]) == ([], [], told)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,7 @@ def test_a_disk_that_has_enough_is_left_alone_and_the_other_is_not():
     full, roomy = a_root(device=1), a_root("/tmp", device=2)
     batches = [a_batch(("a", 5), root=full), a_batch(("b", 5), root=roomy)]
     spaces = {1: a_space(), 2: a_space(free_bytes=900_000, free_inodes=900)}
-    choice = choose(batches, set(), spaces, {**NOTHING_ASKED, "target_free_bytes": 1000})
+    choice = choose(batches, {}, spaces, {**NOTHING_ASKED, "target_free_bytes": 1000})
     assert removed(choice) == ["a"] and choice.enough == {2}
 
 

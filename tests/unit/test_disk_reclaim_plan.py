@@ -26,7 +26,7 @@ TARGET = {"kind": "host", "id": "host:web1", "address": None, "facts": {}}
 def seen_of(*batches, opened=(), roots=None, space=None, machine="m1", holder=None, unseen=0, **params):
     roots = roots or list({id(batch.root): batch.root for batch in batches}.values())
     spaces = {root.device: space or a_space() for root in roots}
-    held = {(batch.root.device, inode_of(batch, name)) for batch in batches[:1] for name in opened}
+    held = {(batch.root.device, inode_of(batch, name)): 8 for batch in batches[:1] for name in opened}
     choice = choose(list(batches), held, spaces, {**PARAMS, **params}) if batches else Choice()
     return Observed(
         TARGET, machine, roots, choice, spaces, lambda device, inode: "java (pid 8)", unseen=unseen, holder=holder

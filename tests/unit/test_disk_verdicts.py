@@ -12,9 +12,9 @@ CROWD = {**FOLDER, "path": "/var/sessions", "inodes": 5000}
 def disk(mount="/", **changed):
     facts = {
         "mount": mount, "path": mount, "kind": "disk", "type": "ext4", "source": "/dev/vda", "read_only": False,
-        "problem": None, "no_answer": False, "is_folder": True, "size_bytes": 1000, "used_bytes": 500, "free_bytes": 500,
-        "reserved_bytes": 0, "used_share": 0.5, "inodes": 100, "inodes_free": 50, "inodes_used_share": 0.5,
-        "overlays": 0,
+        "problem": None, "no_answer": False, "is_folder": True, "size_bytes": 1000, "used_bytes": 500,
+        "free_bytes": 500, "reserved_bytes": 0, "used_share": 0.5, "inodes": 100, "inodes_free": 50,
+        "inodes_used_share": 0.5, "overlays": 0,
     }  # fmt: skip
     return {**facts, **changed}
 
