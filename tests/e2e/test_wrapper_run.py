@@ -62,6 +62,19 @@ def test_a_check_shows_the_plan_and_changes_nothing(notes, run):
     assert not notes.note().exists()
 
 
+@pytest.fixture
+def held(tmp_path):
+    yield from notes_in(tmp_path, hosts={"a": {"mend_hold": True}})
+
+
+def test_a_plan_that_a_run_would_refuse_is_a_success_of_check_and_says_so(held):
+    ran = held.run("--check", "--json")
+    outcome = ran.events()[-1]["outcome"]
+    assert (ran.code, outcome["word"]) == (0, "planned")
+    assert [refusal["rule"] for refusal in outcome["hosts"]["a"]["plan"]["refusals"]] == ["hold"]
+    assert held.run(*CONFIRM).code == 6
+
+
 def test_without_the_confirmation_it_is_refused_and_nothing_is_changed(notes, run):
     for confirm in (None, "note:b.txt"):
         outcome = run(confirm=confirm)
