@@ -42,13 +42,13 @@ import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[3])
 import mend_disk_info
 from ansible.module_utils.testing import patch_module_args
-if len(sys.argv) > 4:
-    # an ordinary user may not read a Python that lies in root's home, so all that is used is loaded by now
-    codecs.lookup("ascii")
-    os.setgroups([])
-    os.setgid(int(sys.argv[4]))
-    os.setuid(int(sys.argv[4]))
 with patch_module_args(json.load(sys.stdin)):
+    if len(sys.argv) > 4:
+        # an ordinary user may not read a Python that lies in root's home, so all that is used is loaded by now
+        codecs.lookup("ascii")
+        os.setgroups([])
+        os.setgid(int(sys.argv[4]))
+        os.setuid(int(sys.argv[4]))
     mend_disk_info.main()
 """
 

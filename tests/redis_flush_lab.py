@@ -92,8 +92,9 @@ class FlushLab:
 
 @contextlib.contextmanager
 def _flushing(service: Service, **options: Any) -> Iterator[FlushLab]:
-    """A lab for this service, whose keys are gone at the end."""
+    """A lab for this service, whose keys are gone at the beginning and at the end: other tests share the service."""
     with contextlib.closing(FlushLab(service, **options)) as lab:
+        lab.empty()
         yield lab
         lab.empty()
 

@@ -12,6 +12,7 @@ from ansible.module_utils.mendbook import docker_choice, docker_reclaim, docker_
 from ansible.module_utils.mendbook.host_lock import HostLock
 
 from docker_proxy import DockerProxy, answer
+from ordinary_user import as_nobody
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_clean_lab"]
@@ -54,18 +55,7 @@ def test_a_user_who_may_not_use_the_socket_is_told_whose_it_is(docker):
     # only what is at the end of the way is closed
     os.chmod(docker.engine.folder, 0o711)  # noqa: S103
     os.chmod(docker.engine.socket, 0o660)
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setgroups([]), os.setgid(65534), os.setuid(65534)
-            os.write(writing, json.dumps(docker.plan()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        result = json.loads(output.read())
-    os.waitpid(pid, 0)
+    result = as_nobody(docker.plan)
     assert refused(result) == (None, "docker_permission") and "nobody may not use" in result["msg"]
     assert "belongs to root:" in result["msg"] and "use become" in result["msg"]
 

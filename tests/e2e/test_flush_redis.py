@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible.module_utils.mendbook import redis_flush_sample
 from ansible.module_utils.mendbook.redis_glob import matcher
 
+from local_inventory import local_inventory
 from redis_cli import BUILDS, build, cli
 
 pytestmark = pytest.mark.e2e
@@ -20,14 +20,7 @@ pytest_plugins = ["redis_lab", "redis_flush_lab"]
 @pytest.fixture
 def inventory(tmp_path) -> Path:
     """One host in the group redis, in the place of those with MongoDB and S3."""
-    variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "redis_uri": "env:SANDBOX_REDIS_URI",
-    }
-    path = tmp_path / "inventory.yml"
-    path.write_text(yaml.safe_dump({"redis": {"hosts": {"cache": None}, "vars": variables}}))
-    return path
+    return local_inventory(tmp_path / "inventory.yml", "cache", "redis", redis_uri="env:SANDBOX_REDIS_URI")
 
 
 @pytest.fixture

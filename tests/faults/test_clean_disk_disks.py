@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from ansible.module_utils.mendbook import disk_reclaim_act, host_lock
 
 from disk_places import filled, mounted
 from module_memory import measured
+from ordinary_user import as_nobody
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["disk_lab"]
@@ -98,28 +98,6 @@ def test_an_immutable_file_stays_and_is_told(disk, immutable, flag):
     result = disk.reclaim()
     assert (result["state"], disk.names(), disk.gone(result)) == ("partial", ["kept.log"], 1)
     assert disk.reasons(result) == {"kept.log": "it is immutable or append-only (lsattr shows it)"}
-
-
-def as_nobody(work):
-    """What ``work`` returns in a process of an ordinary user."""
-    if os.geteuid():
-        pytest.skip("only root can become somebody else")
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os.write(writing, json.dumps(work()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        text = told.read()
-    os.waitpid(pid, 0)
-    assert text, "the work ended without a result"
-    return json.loads(text)
 
 
 @pytest.fixture
