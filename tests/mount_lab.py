@@ -1,4 +1,4 @@
-"""File systems of every kind in a mount namespace of their own, and mend_disk_info among them; a plugin of tests.
+"""File systems of every kind in a mount namespace of their own, and modules among them; a plugin of tests.
 
 Nothing that is mounted there is seen outside or outlives the process that started it. Only root can do that.
 """
@@ -36,20 +36,20 @@ while True:
     print("asked", flush=True)
 """
 _RUN = """
-import codecs, json, os, sys
+import codecs, importlib, json, os, sys
 sys.path[:0] = sys.argv[1:3]
 import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[3])
-import mend_disk_info
+module = importlib.import_module(sys.argv[4])
 from ansible.module_utils.testing import patch_module_args
 with patch_module_args(json.load(sys.stdin)):
-    if len(sys.argv) > 4:
+    if len(sys.argv) > 5:
         # an ordinary user may not read a Python that lies in root's home, so all that is used is loaded by now
         codecs.lookup("ascii")
         os.setgroups([])
-        os.setgid(int(sys.argv[4]))
-        os.setuid(int(sys.argv[4]))
-    mend_disk_info.main()
+        os.setgid(int(sys.argv[5]))
+        os.setuid(int(sys.argv[5]))
+    module.main()
 """
 
 
@@ -117,14 +117,16 @@ class MountLab:
         return self.start(sys.executable, "-c", SILENT_PROGRAM, point, subtype)
 
     def info(self, user_id: int | None = None, **options: Any) -> dict[str, Any]:
-        """One run of the module among the mounts, in a process of its own: its result, with rc."""
+        """One run of mend_disk_info among the mounts, without a look at the rest of this machine unless it is asked."""
+        return self.module("mend_disk_info", user_id, **{"path": str(self.folder / "m"), **options})
+
+    def module(self, name: str, user_id: int | None = None, **options: Any) -> dict[str, Any]:
+        """One run of a module among the mounts, in a process of its own: its result, with rc."""
         paths = [HERE.parent / "library", HERE, HERE.parent / "module_utils"]
-        command = [sys.executable, "-c", _RUN, *map(str, paths), *([str(user_id)] if user_id is not None else [])]
-        # without a look at the rest of this machine, unless the test asks for it
-        given = {"path": str(self.folder / "m"), **options}
+        command = [sys.executable, "-c", _RUN, *map(str, paths), name, *([str(user_id)] if user_id is not None else [])]
         done = subprocess.run(
             [*self.inside, *command],
-            input=json.dumps({name: value for name, value in given.items() if value is not None}),
+            input=json.dumps({key: value for key, value in options.items() if value is not None}),
             capture_output=True,
             text=True,
             timeout=120,

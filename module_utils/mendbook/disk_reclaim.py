@@ -13,7 +13,7 @@ from .disk_reclaim_act import Act
 from .disk_reclaim_choice import choose, goal, has_target
 from .disk_reclaim_plan import Observed, reclaim_plan, shown
 from .disk_reclaim_walk import Budget, walk
-from .disk_root import Root
+from .disk_root import Root, require_answers
 from .disk_rules import rules_in
 from .errors import MendError, Partial, VerifyFailed
 from .held_signals import held_signals
@@ -41,6 +41,7 @@ class Reclaim:
         by_path = {}
         for rule in rules_in(params):
             by_path.setdefault(rule.root, []).append(rule)
+        require_answers(by_path)
         with ExitStack() as stack:
             yield [stack.enter_context(Root(path, rules)) for path, rules in by_path.items()]
 

@@ -151,7 +151,11 @@ def _descend(root, folder, subfolders, pending, others):
     depth = folder.count("/") + 1 if folder else 0
     for name in subfolders:
         below = f"{folder}/{name}" if folder else name
-        if f"{root.path}/{below}" in others:
+        path = f"{root.path}/{below}"
+        if path in others:
+            continue
+        if path in root.points:
+            root.elsewhere.append(below)
             continue
         if depth >= MAX_DEPTH:
             _miss(root, below, OSError(errno.ENAMETOOLONG, "folders in each other, deeper than one looks"))

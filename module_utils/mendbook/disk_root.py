@@ -6,12 +6,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from typing import NamedTuple
 
+from .disk_ask import SILENT, ask
+from .disk_mounts import MOUNTINFO, is_below, kind, parse, visible
 from .errors import MendError, Nothing, Refused
 from .plan_text import clean
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# a server that is slower is of no use for thousands of files
+_ANSWER_SECONDS = 5
 
 
 class Space(NamedTuple):
@@ -42,7 +47,8 @@ class Root:
         os.close(self.fd)
 
     def forget(self):
-        """Begin to count anew."""
+        """Begin to count anew; ``points`` are the mount points below, which are not touched: each may be a dead one."""
+        self.points = _points_below(self.path)
         self.files = self.linked = self.future = 0
         self.elsewhere, self.missed = [], {}
         self.is_complete = True
@@ -82,9 +88,56 @@ def mount_of(fd):
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
     except FileNotFoundError:
-        raise Refused(
-            "refused: /proc is not mounted here, so nobody can tell which files are open", rule="proc"
-        ) from None
+        raise _no_proc() from None
+
+
+def require_answers(paths):
+    """Refuse a folder on the file system of another machine, or of a program, that does not answer.
+
+    They are asked in processes of their own: this one would wait in the kernel, where no signal reaches it.
+    """
+    remotes = [mount for mount in _mounts() if kind(mount) == "remote"]
+    on_the_way = {path: [one for one in remotes if path == one.point or is_below(path, one.point)] for path in paths}
+    works = {path: partial(_look, path) for path, found in on_the_way.items() if found}
+    for path, answer in ask(works, _ANSWER_SECONDS):
+        if answer is SILENT:
+            nearest = max(on_the_way[path], key=lambda mount: len(mount.point))
+            raise Refused(
+                f"refused: {clean(path)} lies on {clean(nearest.source)} ({clean(nearest.type)}, mounted at "
+                f"{clean(nearest.point)}), which has not answered within {_ANSWER_SECONDS} s: look at that server or "
+                "program, or leave this root out",
+                rule="no_answer",
+                details={"root": path, "source": nearest.source, "mount": nearest.point},
+            )
+
+
+def _look(path):
+    """Ask all that is asked of a root later; what is wrong with it is said then."""
+    try:
+        with Root(path, ()) as root, os.scandir(root.fd) as listing:
+            root.space()
+            next(listing, None)
+    except (MendError, OSError):
+        pass
+    yield True
+
+
+def _points_below(path):
+    mounts = _mounts()
+    below = {mount.point for mount in mounts if is_below(mount.point, path)}
+    return below and below & {mount.point for mount in visible(mounts)}
+
+
+def _mounts():
+    try:
+        with open(MOUNTINFO, "rb") as file:
+            return parse(file.read())
+    except FileNotFoundError:
+        raise _no_proc() from None
+
+
+def _no_proc():
+    return Refused("refused: /proc is not mounted here, so nobody can tell which files are open", rule="proc")
 
 
 def _open_path(path):
