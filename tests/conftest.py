@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,14 @@ def installed_wheel(built_wheel: Path, session_folder: Path) -> Path:
             uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
             uv("pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), str(built_wheel))
     return folder / "bin"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """The TMPDIR of this test's runs, where a killed module's folder goes with it; tmp_path is too long for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="mend-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -143,7 +143,9 @@ def inventory(sandbox: Sandbox, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def playbook(inventory: Path, state: Path, sandbox_secrets: dict[str, str], tmp_path: Path) -> Callable[..., Played]:
+def playbook(
+    inventory: Path, state: Path, sandbox_secrets: dict[str, str], tmp_path: Path, short_folder: Path
+) -> Callable[..., Played]:
     """Run bare ansible-playbook: `playbook("restore_mongo", "--check", variables={...})` -> Played.
 
     The first argument is a name in playbooks/, a path, or the plays themselves as a list of dicts.
@@ -170,7 +172,7 @@ def playbook(inventory: Path, state: Path, sandbox_secrets: dict[str, str], tmp_
                 *_extra_variables(variables, tmp_path / f"variables-{runs}.json"),
                 *arguments,
             ],
-            env=playbook_environment(results, state) | sandbox_secrets | dict(env or {}),
+            env=playbook_environment(results, state, short_folder) | sandbox_secrets | dict(env or {}),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -183,7 +185,7 @@ def playbook(inventory: Path, state: Path, sandbox_secrets: dict[str, str], tmp_
     return play
 
 
-def playbook_environment(results: Path, state: Path) -> dict[str, str]:
+def playbook_environment(results: Path, state: Path, tmp: Path) -> dict[str, str]:
     """The environment of a bare run from another directory, with our callback and the test's beside it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MENDBOOK_", "AWS_"))}
     return kept | {
@@ -193,6 +195,7 @@ def playbook_environment(results: Path, state: Path) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         "MENDBOOK_STATE": str(state),
         "MENDBOOK_TEST_RESULTS": str(results),
+        "TMPDIR": str(tmp),
     }
 
 

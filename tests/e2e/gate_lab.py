@@ -38,10 +38,10 @@ class Seen:
 
 
 class Gate:
-    """Hosts a, b and c, a folder for each, and a state folder."""
+    """Hosts a, b and c, a folder for each, and a state folder; ``tmp`` is the TMPDIR of the runs."""
 
-    def __init__(self, bins: Path, folder: Path) -> None:
-        self.bins, self.folder, self.state = bins, folder, folder / "state"
+    def __init__(self, bins: Path, folder: Path, tmp: Path) -> None:
+        self.bins, self.folder, self.tmp, self.state = bins, folder, tmp, folder / "state"
         self.inventory = folder / "inventory.ini"
         self.inventory.write_text(
             "[app]\n" + "\n".join(HOSTS) + "\n[app:vars]\nansible_connection=local\n"
@@ -72,6 +72,7 @@ class Gate:
             "PATH": f"{self.bins}{os.pathsep}{os.environ['PATH']}",
             "ANSIBLE_HOME": str(self.folder / "ansible_home"),
             "MENDBOOK_STATE": str(self.state),
+            "TMPDIR": str(self.tmp),
             "MENDBOOK_TEST_RESULTS": str(results) if results else None,
             **changed,
         }

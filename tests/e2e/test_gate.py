@@ -15,8 +15,8 @@ RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 @pytest.fixture
-def gate(core_bins, tmp_path):
-    return Gate(core_bins, tmp_path)
+def gate(core_bins, tmp_path, short_folder):
+    return Gate(core_bins, tmp_path, short_folder)
 
 
 def test_a_play_of_changes_is_planned_journalled_done_and_read_back(gate):

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def gate(core_bins, tmp_path):
-    return Gate(core_bins, tmp_path)
+def gate(core_bins, tmp_path, short_folder):
+    return Gate(core_bins, tmp_path, short_folder)
 
 
 # how the module ends after its first object -> (reason, state, objects that it says it has done)

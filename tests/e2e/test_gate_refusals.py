@@ -11,8 +11,8 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def gate(core_bins, tmp_path):
-    return Gate(core_bins, tmp_path)
+def gate(core_bins, tmp_path, short_folder):
+    return Gate(core_bins, tmp_path, short_folder)
 
 
 def test_what_is_against_the_rules_is_refused_in_words_and_changes_nothing(gate):

@@ -26,8 +26,8 @@ URI = f"mongodb://user:{CANARIES['uri']}@db.example/estore"
 
 
 @pytest.fixture
-def gate(core_bins, tmp_path):
-    return Gate(core_bins, tmp_path)
+def gate(core_bins, tmp_path, short_folder):
+    return Gate(core_bins, tmp_path, short_folder)
 
 
 @contextmanager

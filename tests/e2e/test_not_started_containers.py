@@ -23,8 +23,8 @@ PLAIN_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 @pytest.fixture
-def gate(tmp_path, docker_engine):
-    gate = Gate(BINS, tmp_path)
+def gate(tmp_path, short_folder, docker_engine):
+    gate = Gate(BINS, tmp_path, short_folder)
     gate.inventory = containers_inventory(tmp_path, docker_engine)
     return gate
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def play(lab: Lab, backups: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def play(lab: Lab, backups: dict[str, str], tmp_path: Path, short_folder: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start bare ansible-playbook on restore_mongo with a backup that takes seconds."""
     local_inventory(tmp_path / "inventory.yml", "estore", "mongo", mongo_uri="env:LAB_MONGO_URI")
     (tmp_path / "progress").mkdir()
@@ -50,6 +50,7 @@ def play(lab: Lab, backups: dict[str, str], tmp_path: Path) -> Callable[..., sub
                 "LAB_MONGO_URI": lab.uri,
                 "MENDBOOK_STATE": str(tmp_path / "state"),
                 "MENDBOOK_PROGRESS": str(tmp_path / "progress"),
+                "TMPDIR": str(short_folder),
             },
             cwd=tmp_path,
             stdout=subprocess.PIPE,
