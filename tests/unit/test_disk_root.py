@@ -47,7 +47,7 @@ def test_only_what_lies_on_another_machine_is_asked(mounts, asked):
     assert asked() == []
     # what is mounted below a server is reached through it
     require_answers(["/nas", "/nas/logs", "/nas/disk/logs", "/srv/a/logs", "/var/log"])
-    assert asked() == ["/srv/a/logs", "/nas", "/nas/disk/logs", "/nas/logs"]
+    assert asked() == ["/nas", "/nas/disk/logs", "/nas/logs", "/srv/a/logs"]
 
 
 def test_one_that_does_not_answer_is_refused_with_the_nearest_server(mounts, asked, monkeypatch):
