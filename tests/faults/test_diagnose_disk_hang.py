@@ -125,7 +125,7 @@ def test_a_module_that_is_stopped_while_it_waits_ends_at_once(disks):
     runner = threading.Thread(target=lambda: results.append(disks.info(timeout_seconds=600)))
     runner.start()
     assert asked(program)
-    modules = disks.run("pgrep", "-f", "import mend_disk_info").split()
+    modules = disks.run("pgrep", "-f", "mend_disk_info").split()
     parents = [pid for pid in modules if state_of(pid) != "D" and in_mounts(pid, disks)]
     assert parents
     started = time.monotonic()
