@@ -36,19 +36,16 @@ while True:
     print("asked", flush=True)
 """
 _RUN = """
-import codecs, importlib, json, os, sys
+import importlib, json, sys
 sys.path[:0] = sys.argv[1:3]
 import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[3])
 module = importlib.import_module(sys.argv[4])
+import ordinary_user
 from ansible.module_utils.testing import patch_module_args
+if len(sys.argv) > 5:
+    ordinary_user.become(int(sys.argv[5]))
 with patch_module_args(json.load(sys.stdin)):
-    if len(sys.argv) > 5:
-        # an ordinary user may not read a Python that lies in root's home, so all that is used is loaded by now
-        codecs.lookup("ascii")
-        os.setgroups([])
-        os.setgid(int(sys.argv[5]))
-        os.setuid(int(sys.argv[5]))
     module.main()
 """
 

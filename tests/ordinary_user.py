@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import codecs
+import importlib
 import json
 import os
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils._internal._json import _profiles
 
 NOBODY = 65534
+
+
+def become(user_id: int) -> None:
+    """Go on as this user, who may not read a Python in root's home; so what modules load late is loaded before."""
+    for found in pkgutil.iter_modules(_profiles.__path__):
+        importlib.import_module(f"{_profiles.__name__}.{found.name}")
+    codecs.lookup("ascii")
+    os.setgroups([])
+    os.setgid(user_id)
+    os.setuid(user_id)
 
 
 def as_nobody(work: Callable[[], Any]) -> Any:
     """What `work` returns, as JSON has it, in a process of an ordinary user."""
     if os.geteuid():
         pytest.skip("only root can become somebody else")
-    # an ordinary user may not read a Python that lies in root's home, so what starts a module is loaded by now
-    with patch_module_args({}):
-        pass
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            become(NOBODY)
             os.write(writing, json.dumps(work()).encode())
         finally:
             os._exit(0)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.mendbook import disk_reclaim_act, host_lock
 
+from disk_lab import Disk
 from disk_places import filled, mounted
 from module_memory import measured
 from ordinary_user import as_nobody
@@ -101,15 +104,17 @@ def test_an_immutable_file_stays_and_is_told(disk, immutable, flag):
 
 
 @pytest.fixture
-def public(disk, tmp_path, monkeypatch):
-    """The disk, with every folder on the way open to anybody, and locks of an ordinary user."""
-    for folder in (disk.root, *disk.root.parents[:3]):
-        folder.chmod(0o755)
-    locks = tmp_path / "of-nobody"
-    locks.mkdir()
-    locks.chmod(0o777)
-    monkeypatch.setattr(host_lock, "_places", lambda: (str(locks / "locks"),))
-    return disk
+def public(monkeypatch):
+    """A disk to which the way is open to anybody, and locks of an ordinary user."""
+    with tempfile.TemporaryDirectory(prefix="public-disk-") as made:
+        disk = Disk(Path(made, "root"), Path(made, "victims"))
+        locks = Path(made, "of-nobody")
+        locks.mkdir()
+        locks.chmod(0o777)
+        for folder in (Path(made), disk.root):
+            folder.chmod(0o755)
+        monkeypatch.setattr(host_lock, "_places", lambda: (str(locks / "locks"),))
+        yield disk
 
 
 def test_without_the_right_to_remove_nothing_is_removed_and_that_is_a_failure(public):
