@@ -21,7 +21,7 @@ def lab(ssh_hosts):
 
 
 @pytest.fixture
-def notes(lab, tmp_path):
+def notes(lab, tmp_path, short_folder):
     shipped = configparser.ConfigParser(interpolation=None)
     shipped.read(ROOT / "ansible.cfg")
     ssh = {
@@ -30,6 +30,8 @@ def notes(lab, tmp_path):
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_args": shipped["ssh_connection"]["ssh_args"],
         "ansible_ssh_common_args": f"-F {lab.ssh_config}",
+        # a socket's path cannot be long
+        "ansible_control_path_dir": str(short_folder),
     }
     hosts = {
         name: ssh | {"ansible_host": lab[name].address, "note_path": f"/tmp/{name}.txt"} | confirmed(name)
