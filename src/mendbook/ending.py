@@ -150,20 +150,6 @@ def _commands(request: Request, left: list[processes.Process]) -> str:
     return look + request.look_again
 
 
-def _stopped(request: Request, word: str, underway: dict[str, str], watch: Watch) -> str:
-    if not underway:
-        return f"{word}: no process of this run is left, and no change was under way"
-    last = [
-        f"{step.phase} {step.done:g}{'' if step.total is None else f' of {step.total:g}'} {step.unit}".strip()
-        for step in watch.last.values()
-    ]
-    seen = f" (last seen: {'; '.join(last)})" if last else ""
-    return (
-        f"{word}: no process of this run is left; {', '.join(sorted(underway))} was under way{seen} "
-        f"and was not read back. Read it with: {request.look_again}"
-    )
-
-
 def _unseen(request: Request, hosts: list[str]) -> list[str]:
     """Those whose modules this machine would not show: hosts elsewhere, or all of them without /proc."""
     if hosts and not processes.can_look():
