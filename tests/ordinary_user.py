@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import codecs
 import importlib
-import json
 import os
 import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from ansible.module_utils._internal._json import _profiles
+
+from forked import forked
+from requirement import missing
 
 NOBODY = 65534
 
@@ -29,18 +30,12 @@ def become(user_id: int) -> None:
 def as_nobody(work: Callable[[], Any]) -> Any:
     """What `work` returns, as JSON has it, in a process of an ordinary user."""
     if os.geteuid():
-        pytest.skip("only root can become somebody else")
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            become(NOBODY)
-            os.write(writing, json.dumps(work()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        text = told.read()
-    os.waitpid(pid, 0)
-    assert text, "the work ended without a result"
-    return json.loads(text)
+        missing("only root can become somebody else")
+
+    def as_user() -> Any:
+        become(NOBODY)
+        return work()
+
+    result = forked(as_user)
+    assert result is not None, "the work ended without a result"
+    return result

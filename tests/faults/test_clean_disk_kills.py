@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 from collections import Counter
 from multiprocessing import get_context
 
 import pytest
 from ansible.module_utils.mendbook import disk_reclaim, disk_reclaim_act, disk_reclaim_plan
+
+from forked import forked, signal_at
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["disk_lab"]
@@ -19,36 +19,15 @@ STEPS = ("observe", "open", "1", "2", "3", "4", "5", "6", "read back")
 
 def act_and_die(disk, planned, step, number):
     """Act in a forked process that gets a signal at one of its steps; its result, None when it was killed."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        try:
-            passed = iter(STEPS)
 
-            def at_step(owner, name):
-                original = getattr(owner, name)
+    def work():
+        disk_reclaim_act._PORTION = 1
+        reclaim, act = disk_reclaim.Reclaim, disk_reclaim_act.Act
+        calls = [(reclaim, "observe"), (act, "_open"), (act, "_remove"), (reclaim, "read_back")]
+        signal_at(step, STEPS, number, calls)
+        return disk.act(planned)
 
-                def stepped(*args, **kwargs):
-                    if next(passed, None) == step:
-                        os.kill(os.getpid(), number)
-                    return original(*args, **kwargs)
-
-                setattr(owner, name, stepped)
-
-            disk_reclaim_act._PORTION = 1
-            at_step(disk_reclaim.Reclaim, "observe")
-            at_step(disk_reclaim_act.Act, "_open")
-            at_step(disk_reclaim_act.Act, "_remove")
-            at_step(disk_reclaim.Reclaim, "read_back")
-            os.write(writing, json.dumps(disk.act(planned)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        text = output.read()
-    os.waitpid(pid, 0)
-    return json.loads(text) if text else None
+    return forked(work)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -11,6 +10,7 @@ import pytest
 from ansible.module_utils.mendbook import docker_reclaim, host_lock
 
 from docker_lab import NO_PYTHON
+from forked import forked
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["docker_clean_lab"]
@@ -39,37 +39,27 @@ def left(docker):
 
 def act_and_die(docker, planned, step, number):
     """Act in a forked process that gets a signal at one of its steps; its result, None when it was killed."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        try:
 
-            def stepped(name, call, after=False):
-                def at_step(*args, **kwargs):
-                    if name == step:
-                        os.kill(os.getpid(), number)
-                    result = call(*args, **kwargs)
-                    if after and step == "after each removal":
-                        os.kill(os.getpid(), number)
-                    return result
+    def stepped(name, call, after=False):
+        def at_step(*args, **kwargs):
+            if name == step:
+                os.kill(os.getpid(), number)
+            result = call(*args, **kwargs)
+            if after and step == "after each removal":
+                os.kill(os.getpid(), number)
+            return result
 
-                return at_step
+        return at_step
 
-            docker_reclaim._STEPS = tuple(
-                (kind, name_of, stepped(kind[:-1], remove, after=True))
-                for kind, name_of, remove in docker_reclaim._STEPS
-            )
-            docker_reclaim.survey = stepped("lock", docker_reclaim.survey)
-            docker_reclaim.disk_usage = stepped("read back", docker_reclaim.disk_usage)
-            os.write(writing, json.dumps(docker.act(planned, **OPTIONS)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        text = output.read()
-    os.waitpid(pid, 0)
-    return json.loads(text) if text else None
+    def work():
+        docker_reclaim._STEPS = tuple(
+            (kind, name_of, stepped(kind[:-1], remove, after=True)) for kind, name_of, remove in docker_reclaim._STEPS
+        )
+        docker_reclaim.survey = stepped("lock", docker_reclaim.survey)
+        docker_reclaim.disk_usage = stepped("read back", docker_reclaim.disk_usage)
+        return docker.act(planned, **OPTIONS)
+
+    return forked(work)
 
 
 @pytest.mark.parametrize(

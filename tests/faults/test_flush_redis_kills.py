@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 
 import pytest
 from ansible.module_utils.mendbook import redis_flush, redis_flush_round, redis_lock, redis_scan, redis_sweep
+
+from forked import forked, signal_at
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["redis_lab", "redis_flush_lab"]
@@ -27,30 +27,14 @@ STEPS = {
 
 def act_and_stop(lab, planned, step, number):
     """Act in a forked process that gets a signal at one of its steps; its result, None when it was killed."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        try:
-            owner, name, call = STEPS[step]
-            real, calls = getattr(owner, name), []
 
-            def stepped(*args, **kwargs):
-                calls.append(name)
-                if len(calls) == call:
-                    os.kill(os.getpid(), number)
-                return real(*args, **kwargs)
+    def work():
+        owner, name, call = STEPS[step]
+        redis_scan.scan.__defaults__ = (None, 50)
+        signal_at("now", [*[""] * (call - 1), "now"], number, [(owner, name)])
+        return lab.act(planned, "cache:*", keep=["cache:home:*"])
 
-            redis_scan.scan.__defaults__ = (None, 50)
-            setattr(owner, name, stepped)
-            os.write(writing, json.dumps(lab.act(planned, "cache:*", keep=["cache:home:*"])).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        text = output.read()
-    os.waitpid(pid, 0)
-    return json.loads(text) if text else None
+    return forked(work)
 
 
 @pytest.mark.parametrize(("where", "number"), [("single", signal.SIGTERM), ("cluster", signal.SIGKILL)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from ansible.module_utils.mendbook import postgres_lock, postgres_terminate
 from ansible.module_utils.mendbook.errors import Locked
 from ansible.module_utils.mendbook.postgres import connect
 
+from forked import forked, signal_at
 from mendbook.sandbox.services.postgres import Service
 
 pytestmark = pytest.mark.faults
@@ -25,35 +24,14 @@ TIMEOUTS = {"connect_timeout_seconds": 10, "operation_timeout_seconds": 30}
 
 def act_and_die(pg, planned, step, number):
     """Act in a forked process that gets a signal at one of its steps; its result, None when it was killed."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reading)
-        try:
-            passed = iter(STEPS)
 
-            def at_step(owner, name):
-                original = getattr(owner, name)
+    def work():
+        postgres_terminate.CHUNK = 1
+        terminate = postgres_terminate.Terminate
+        signal_at(step, STEPS, number, [(postgres_terminate, "look"), (terminate, "_end"), (terminate, "read_back")])
+        return pg.act(planned)
 
-                def stepped(*args, **kwargs):
-                    if next(passed) == step:
-                        os.kill(os.getpid(), number)
-                    return original(*args, **kwargs)
-
-                setattr(owner, name, stepped)
-
-            postgres_terminate.CHUNK = 1
-            at_step(postgres_terminate, "look")
-            at_step(postgres_terminate.Terminate, "_end")
-            at_step(postgres_terminate.Terminate, "read_back")
-            os.write(writing, json.dumps(pg.act(planned)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as output:
-        text = output.read()
-    os.waitpid(pid, 0)
-    return json.loads(text) if text else None
+    return forked(work)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
