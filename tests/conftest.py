@@ -18,12 +18,15 @@ import ansible.module_utils
 import ansible.release
 import pytest
 
+import requirement
+
 ROOT = Path(__file__).resolve().parent.parent
 CORES = ("2.19", "2.21")
 FULL_COUNTS = os.environ.get("MENDBOOK_FAULTS") == "full"
 
 # what the labs assert is explained as it is in tests, whoever imports them first
-pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem != "conftest"))
+_LABS = {path.stem for path in Path(__file__).parent.rglob("*.py")} - {"conftest", "requirement"}
+pytest.register_assert_rewrite(*_LABS)
 sys.path.insert(0, str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 # ansible-playbook started by a test leaves its .pyc files, or every start costs half as much again
@@ -44,9 +47,7 @@ def core_folder(core: str) -> Path | None:
 def without(core: str, in_ci: bool) -> NoReturn:
     """End a test that needs a version that is not installed: a skip that says so, and a failure in CI."""
     words = f"ansible-core {core} is not installed: tools/environments.sh other-core makes it where a Python for it is"
-    if in_ci:
-        pytest.fail(words)
-    pytest.skip(words)
+    requirement.missing(words, in_ci)
 
 
 @pytest.fixture(params=CORES)
@@ -54,7 +55,7 @@ def core_bins(request: pytest.FixtureRequest) -> Path:
     """Once for each supported ansible-core: the folder that holds its ansible-playbook."""
     folder = core_folder(request.param)
     if folder is None:
-        without(request.param, in_ci=os.environ.get("CI", "").lower() in ("1", "true", "yes"))
+        without(request.param, requirement.in_ci())
     return folder
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from requirement import missing
+
 HERE = Path(__file__).resolve().parent
 # a file system of a program that says hello and then answers nothing: whoever asks waits in the kernel, and cannot be
 # killed, as with a dead NFS server
@@ -107,8 +109,7 @@ class MountLab:
     def silent(self, name: str, subtype: str = "sshfs") -> subprocess.Popen[str]:
         """Mount what never answers; its program, whose end is the only thing that frees who waits."""
         if not os.path.exists("/dev/fuse"):
-            words = "no /dev/fuse on this machine, with which a file system that hangs is made"
-            pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+            missing("no /dev/fuse on this machine, with which a file system that hangs is made")
         point = self.folder / "m" / name
         self.run("mkdir", "-p", point)
         return self.start(sys.executable, "-c", SILENT_PROGRAM, point, subtype)
@@ -151,8 +152,7 @@ class MountLab:
 @pytest.fixture
 def disks() -> Iterator[MountLab]:
     if os.geteuid():
-        words = "only root can mount file systems: run these tests with sudo"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+        missing("only root can mount file systems: run these tests with sudo")
     # not below tmp_path, which an ordinary user may not enter
     with tempfile.TemporaryDirectory(prefix="mount-lab-") as folder:
         lab = MountLab(Path(folder))

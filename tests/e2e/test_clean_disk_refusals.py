@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local_inventory import local_inventory
+from requirement import missing
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["disk_lab"]
@@ -33,8 +34,7 @@ def inventory(tmp_path) -> Path:
 def alone(tmp_path) -> Path:
     """ansible-playbook with a /run of its own."""
     if os.geteuid():
-        words = "only root can give a program a /run of its own"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+        missing("only root can give a program a /run of its own")
     path = tmp_path / "ansible-playbook"
     path.write_text(ALONE.format(program=Path(sys.executable).with_name("ansible-playbook")))
     path.chmod(0o755)

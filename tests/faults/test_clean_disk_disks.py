@@ -15,6 +15,7 @@ from disk_lab import Disk
 from disk_places import filled, mounted
 from module_memory import measured
 from ordinary_user import as_nobody
+from requirement import missing
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["disk_lab"]
@@ -83,8 +84,7 @@ def immutable(disk):
 
     def make(path, flag="i"):
         if not shutil.which("chattr") or subprocess.run(["chattr", f"+{flag}", str(path)]).returncode:
-            words = "chattr does not work on this file system, or is not allowed"
-            pytest.skip(words)
+            missing("chattr does not work on this file system, or is not allowed")
         made.append((path, flag))
 
     yield make

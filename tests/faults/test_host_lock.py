@@ -18,6 +18,8 @@ from ansible.module_utils.mendbook import host_lock
 from ansible.module_utils.mendbook.errors import Locked
 from ansible.module_utils.mendbook.host_lock import HostLock, holder
 
+from requirement import missing
+
 pytestmark = pytest.mark.faults
 TESTS = Path(__file__).resolve().parent.parent
 OPERATORS = 20
@@ -181,8 +183,7 @@ print(json.dumps(seen))
 def test_without_a_free_byte_the_lock_holds_and_says_less(tmp_path, before):
     command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
     if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
-        words = "this machine gives no mount namespace, so no full disk can be made"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+        missing("this machine gives no mount namespace, so no full disk can be made")
     child = [sys.executable, "-c", ON_FULL_DISK, str(TESTS), str(tmp_path), before, "size=64k"]
     done = subprocess.run([*command, *child], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.mendbook.journal import Journal, unfinished, verify_chain
 
+from requirement import missing
+
 TESTS = Path(__file__).resolve().parent.parent
 # the journal, on a tmpfs of its own in a mount namespace of its own; prints what it saw as JSON
 ON_SMALL_DISK = """
@@ -38,8 +40,7 @@ def namespace() -> list[str]:
     """The command that gives its program mounts of its own, with or without being root."""
     command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
     if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
-        words = "this machine gives no mount namespace, so no small disk can be made"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+        missing("this machine gives no mount namespace, so no small disk can be made")
     return command
 
 
