@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 import docker_images
+from requirement import missing
 
 BASE = "lab/base"
 NO_PYTHON = "lab/nopython"
@@ -60,10 +61,7 @@ class DockerEngine:
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         sweep()
-        # a socket's path cannot be long
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        # with this the folder is somebody's, and the next start leaves it alone
-        self._lock = _locked(self.folder)
+        self.folder, self._lock = _claimed()
         self.socket = str(self.folder / "docker.sock")
         self.docker_host = f"unix://{self.socket}"
         self.data_root = self.folder / "data"
@@ -192,6 +190,19 @@ def sweep() -> None:
             _remove(folder)
 
 
+def _claimed() -> tuple[Path, io.FileIO]:
+    """A new folder, and the lock by which it is somebody's: the next start leaves it alone."""
+    while True:
+        # a socket's path cannot be long
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        # another start may have found it in between, and removed it
+        with contextlib.suppress(OSError):
+            lock = _locked(folder)
+            if folder.exists():
+                return folder, lock
+            lock.close()
+
+
 def _locked(folder: Path) -> io.FileIO:
     """The folder's lock; a BlockingIOError when the tests that own it are alive."""
     lock = io.FileIO(folder / "lock", "a")
@@ -232,9 +243,9 @@ def _children(pid: int) -> list[str]:
 
 def needs_engine() -> None:
     """Skip where no engine can be started; in CI that is a failure."""
-    missing = [program for program in _NEEDED if shutil.which(program, path=_PATH) is None]
-    if missing:
-        missing(f"no Docker engine for tests, {', '.join(missing)} is missing: .ci/run has the packages")
+    lacking = [program for program in _NEEDED if shutil.which(program, path=_PATH) is None]
+    if lacking:
+        missing(f"no Docker engine for tests, {', '.join(lacking)} is missing: .ci/run has the packages")
     if os.geteuid() != 0:
         missing("a Docker engine for tests is started in namespaces of its own, which needs root")
 

@@ -57,7 +57,7 @@ class EngineHost:
         self.known_hosts.write_text(f"{self.address} {host_public}\n")
         # a shell that believes to be an inner one reads no start files
         settings = [f"ListenAddress {self.address}", f"HostKey {self.folder}/host_key", "PidFile none", "UsePAM no"]
-        settings += [f"AuthorizedKeysFile {self.folder}/authorized", "StrictModes no", "UseDNS no"]
+        settings += [f"AuthorizedKeysFile {self.folder}/authorized", "StrictModes no", "UseDNS no", "MaxStartups 200"]
         settings += ["PermitRootLogin prohibit-password", f"SetEnv SHLVL=5 DOCKER_HOST={docker_host}"]
         (self.folder / "sshd_config").write_text("\n".join(settings) + "\n")
         self.ssh_config.write_text(

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
+from requirement import missing
 from ssh_network import ENDS_WITH_US, Networks, in_network
 from ssh_tree import HOST_KEY, USER, host_tree, key_pair
 
@@ -258,9 +259,9 @@ def _write_private(path: Path, text: str) -> None:
 @pytest.fixture(scope="session")
 def can_host() -> None:
     """Skip where this machine cannot start SSH hosts; fail in CI."""
-    missing = [program for program in ("sshd", "sudo", "ip", "setpriv", "nsenter") if not _program(program)]
-    if os.geteuid() != 0 or missing:
-        missing(f"SSH hosts need root and {', '.join(missing) or 'nothing else'}: apt-get install openssh-server sudo")
+    lacking = [program for program in ("sshd", "sudo", "ip", "setpriv", "nsenter") if not _program(program)]
+    if os.geteuid() != 0 or lacking:
+        missing(f"SSH hosts need root and {', '.join(lacking) or 'nothing else'}: apt-get install openssh-server sudo")
 
 
 def _program(name: str) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from notes import CONTENT, until
+from requirement import missing
 
 SRV = Path("/srv")
 PROGRAMS = Path(sys.executable).parent
@@ -37,9 +38,9 @@ CRON = (
 
 def needed(*programs: str) -> None:
     """Skip where such a machine cannot be made; in CI that is a failure."""
-    missing = [program for program in programs if shutil.which(program, path="/usr/sbin:/usr/bin:/lib/systemd") is None]
-    if missing:
-        missing(f"{', '.join(missing)} is not installed")
+    lacking = [program for program in programs if shutil.which(program, path="/usr/sbin:/usr/bin:/lib/systemd") is None]
+    if lacking:
+        missing(f"{', '.join(lacking)} is not installed")
     if os.geteuid() != 0:
         missing("namespaces with mounts of their own need root")
 
