@@ -37,6 +37,16 @@ def ask_all(connection, commands):
     return [_answer(connection) for _ in commands]
 
 
+def unlink_each(connection, keys):
+    """Return the answers to an UNLINK of each of these keys (bytes); they go out together.
+
+    Put into words here: redis-py takes ten times as long for it, most of a flush's own time in a cluster.
+    """
+    words = [b"*2\r\n$6\r\nUNLINK\r\n$%d\r\n%b\r\n" % (len(key), key) for key in keys]
+    connection.send_packed_command([b"".join(words)])
+    return [_answer(connection) for _ in keys]
+
+
 def scan(connection, pattern=None, count=SCAN_COUNT):
     """Give (cursor, keys) for each portion of the keys; the last one has the cursor 0, and some keys come twice."""
     match = () if pattern is None else ("MATCH", pattern)

@@ -9,7 +9,7 @@ from collections import Counter
 import redis
 
 from .errors import Partial
-from .redis_scan import ask, ask_all, connected, scan
+from .redis_scan import ask, ask_all, connected, scan, unlink_each
 
 # an UNLINK of so many keys takes the server as long as a SCAN of 200
 UNLINK_KEYS = 64
@@ -111,24 +111,27 @@ class Sweep:
 
     def _remove(self, connection, keys):
         self._budget.spend(len(keys))
-        # the keys of one command must be in one slot of a cluster, and neighbours in SCAN are not
-        size = 1 if self.place.cluster else UNLINK_KEYS
-        commands = [("UNLINK", *keys[start : start + size]) for start in range(0, len(keys), size)]
         self.tally.unanswered += len(keys)
-        answers = ask_all(connection, commands)
+        if self.place.cluster:
+            # the keys of one command must be in one slot, and neighbours in SCAN are not
+            portions = [[key] for key in keys]
+            answers = unlink_each(connection, keys)
+        else:
+            portions = [keys[start : start + UNLINK_KEYS] for start in range(0, len(keys), UNLINK_KEYS)]
+            answers = ask_all(connection, [("UNLINK", *portion) for portion in portions])
         self.tally.unanswered -= len(keys)
         self.tally.removed += sum(answer for answer in answers if isinstance(answer, int))
-        failed = [(answer, command) for answer, command in zip(answers, commands) if isinstance(answer, Exception)]
+        failed = [(answer, portion) for answer, portion in zip(answers, portions) if isinstance(answer, Exception)]
         if failed:
             self._follow(connection, failed)
 
     def _follow(self, connection, failed):
         """Keys on their way: here and not yet this node's own (MOVED, a kind of ASK), or gone to the next (ASK)."""
-        for error, command in failed:
+        for error, portion in failed:
             if not isinstance(error, redis.exceptions.AskError):
                 raise error
             if isinstance(error, redis.exceptions.MovedError):
-                error = ask_all(connection, [("ASKING",), command])[1]
+                error = ask_all(connection, [("ASKING",), ("UNLINK", *portion)])[1]
             if isinstance(error, int):
                 self.tally.removed += error
             elif isinstance(error, redis.exceptions.AskError):
