@@ -9,6 +9,7 @@ from typing import Any
 import mend_redis_flush
 import pytest
 import redis
+from ansible.module_utils.mendbook import redis_flush
 
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.redis import Service
@@ -90,6 +91,12 @@ class FlushLab:
             client.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas are waited for, also on a machine that stands still for a while."""
+    monkeypatch.setattr(redis_flush, "_REPLICA_SECONDS", 60.0)
+
+
 @contextlib.contextmanager
 def _flushing(service: Service, **options: Any) -> Iterator[FlushLab]:
     """A lab for this service, whose keys are gone at the beginning and at the end: other tests share the service."""
@@ -106,13 +113,13 @@ def single(redis_single: Service) -> Iterator[FlushLab]:
 
 
 @pytest.fixture
-def replicated(redis_replicated: Service) -> Iterator[FlushLab]:
+def replicated(redis_replicated: Service, patient: None) -> Iterator[FlushLab]:
     with _flushing(redis_replicated) as lab:
         yield lab
 
 
 @pytest.fixture
-def cluster(redis_cluster: Service) -> Iterator[FlushLab]:
+def cluster(redis_cluster: Service, patient: None) -> Iterator[FlushLab]:
     with _flushing(redis_cluster) as lab:
         yield lab
 
