@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import socket
+import subprocess
 from urllib.parse import parse_qs, urlsplit
 
 from .errors import MendError
@@ -46,7 +48,9 @@ class _Bastion:
         self._seconds = seconds
 
     def lost(self):
-        return None if self._transport.is_active() else f"the connection to the {self.name} was lost"
+        # its channels end before it says of itself that it is over, and whoever waited for one of them asks at once
+        cut = isinstance(self._transport.saved_exception, (EOFError, OSError))
+        return f"the connection to the {self.name} was lost" if cut or not self._transport.is_active() else None
 
     def run(self, command):
         """Start a command there; a channel to its standard input and output."""
@@ -137,27 +141,34 @@ def _log_out(client):
 
 
 def _config(parts):
-    """Return the configuration that counts: that of the URL, else the user's own where there is one."""
+    """Return the file with the configuration that counts: that of the URL, else the user's own where there is one."""
     given = parse_qs(parts.query)
     if not parts.hostname or parts.password or parts.path not in ("", "/") or set(given) - {"config"}:
         raise MendError("via must be like ssh://user@bastion:22 or ssh://bastion?config=/path/ssh_config", rule="via")
     path = given["config"][0] if given else os.path.expanduser("~/.ssh/config")
-    if not given and not os.path.exists(path):
-        return paramiko.SSHConfig()
-    with _config_in_words():
-        return paramiko.SSHConfig.from_path(path)
+    return path if given or os.path.exists(path) else None
 
 
 def _lookup(config, host):
+    """Return the settings for a host as ssh itself says them, which knows Include and Match; without it, paramiko's."""
     with _config_in_words():
-        return config.lookup(host)
+        program = shutil.which("ssh")
+        if program is None:
+            return (paramiko.SSHConfig.from_path(config) if config else paramiko.SSHConfig()).lookup(host)
+        words = [program, *(["-F", config] if config else []), "-G", "--", host]
+        done = subprocess.run(  # noqa: S603
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SILENCE_SECONDS, check=False
+        )
+        if done.returncode:
+            raise OSError((done.stderr.strip().splitlines() or [f"ssh -G ended with {done.returncode}"])[-1])
+        return paramiko.SSHConfig.from_text("Host *\n" + done.stdout).lookup(host)
 
 
 @contextlib.contextmanager
 def _config_in_words():
     try:
         yield
-    except (OSError, ImportError, paramiko.SSHException) as error:
+    except (OSError, ImportError, paramiko.SSHException, subprocess.TimeoutExpired) as error:
         raise MendError(f"via: the configuration of ssh cannot be read: {error}", rule="via_config") from None
 
 

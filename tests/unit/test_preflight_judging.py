@@ -233,6 +233,8 @@ def test_each_end_of_the_way_has_its_level_and_whole_sentences(stage, level, che
     assert one.advice and "{" not in one.advice and not one.advice.endswith((":", " "))
     bastion = judge_reach(Stopped(stage, "ops@jump:22", "why", command=command, at_bastion=True))
     assert (bastion.level, bastion.check, bastion.text) == (level, "bastion", "at the bastion ops@jump:22: why")
+    # the inventory's variables are of no use there
+    assert bastion.advice and "{" not in bastion.advice and "ansible_" not in bastion.advice
 
 
 @pytest.mark.parametrize(

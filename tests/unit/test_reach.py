@@ -234,6 +234,20 @@ def test_the_users_configuration_decides_and_what_it_cannot_mean_is_said(tmp_pat
         pass
 
 
+def test_what_the_configuration_includes_counts(tmp_path):
+    (tmp_path / "included").write_text("Host bastion\n  HostName nowhere.invalid\n  Port 2222\n")
+    (tmp_path / "config").write_text(f"Include {tmp_path}/included\n")
+    with pytest.raises(MendError, match=r"bastion:2222 cannot be resolved"):
+        reach.route(f"ssh://bastion?config={tmp_path}/config", 5).__enter__()
+
+
+def test_without_the_program_ssh_the_configuration_still_counts(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "config").write_text("Host bastion\n  HostName nowhere.invalid\n  Port 2222\n")
+    with pytest.raises(MendError, match=r"bastion:2222 cannot be resolved"):
+        reach.route(f"ssh://bastion?config={tmp_path}/config", 5).__enter__()
+
+
 @pytest.mark.parametrize(
     ("url", "host", "port", "expected"),
     [

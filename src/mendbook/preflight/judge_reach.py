@@ -32,6 +32,12 @@ _STAGES = {
     "session": ("problem", "session", "log in by hand and look"),
     "settings": ("problem", "settings", "correct the inventory or ~/.ssh/config: {command}"),
 }
+# the inventory's variables are those of the host behind it
+_BASTION_ADVICE = {
+    "dns": "correct it where the bastion is named (mend_via, ProxyJump), or HostName in ~/.ssh/config: {command}",
+    "port closed": "is sshd running there, and is its port right where it is named or in ~/.ssh/config?",
+    "login": "set User and IdentityFile for it in ~/.ssh/config, or load the key: {command}",
+}
 _ENDPOINT_ADVICE = {
     "dns": "correct the name in {variable}, or say by mend_via from where it is known",
     "port closed": "does the service listen on that address and port?",
@@ -69,6 +75,7 @@ def judge(stopped: Stopped) -> Finding:
     """One finding for the end of the way."""
     level, check, advice = _STAGES[stopped.stage]
     where = f"at the bastion {stopped.where}: " if stopped.at_bastion else ""
+    advice = _BASTION_ADVICE.get(stopped.stage, advice) if stopped.at_bastion else advice
     advice = (
         re.sub(r"(; what is known|, or load the key)?:? ?\{command\}", "", advice) if not stopped.command else advice
     )
