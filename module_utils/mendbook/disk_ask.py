@@ -31,13 +31,15 @@ def ask(works, patience_seconds):
             child.give_up_at = time.monotonic() + patience_seconds
         while children:
             soonest = min(child.give_up_at for child in children.values())
-            for key, _ in selector.select(max(0, soonest - time.monotonic())):
+            # by the time of before: what was said while this process itself stood still is heard first
+            now = time.monotonic()
+            for key, _ in selector.select(max(0, soonest - now)):
                 child = children[key.data]
                 child.give_up_at = time.monotonic() + patience_seconds
                 for answer in child.read():
                     yield key.data, answer
             for name, child in list(children.items()):
-                if child.is_done or time.monotonic() >= child.give_up_at:
+                if child.is_done or now >= child.give_up_at:
                     selector.unregister(child.reader)
                     children.pop(name).end()
                     if not child.is_whole:

@@ -4,9 +4,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ansible.module_utils.mendbook import disk_ask
 from ansible.module_utils.mendbook.disk_ask import SILENT, ask
+from disk_children import settled
 
 
 def hang():
@@ -50,23 +53,76 @@ def test_several_are_asked_side_by_side_and_each_is_told_by_its_name():
     assert sorted(found, key=str) == sorted([(1, "a"), (1, "b"), (None, "c")], key=str)
 
 
-@pytest.mark.parametrize(
-    ("work", "patience", "said"),
-    # who is to answer once has the time for it on a slow machine, too
-    [(hang, 0.5, [SILENT]), (after_one, 3, ["one", SILENT]), (dies, 60, ["one", SILENT])],
-)
-def test_who_says_no_more_is_given_up_and_what_was_said_counts(work, patience, said):
-    assert [answer for _, answer in ask({"q": work}, patience)] == said
+@pytest.mark.parametrize("said", [[], ["one"], ["one", "two"]])
+def test_who_says_no_more_is_given_up_and_what_was_said_counts(said):
+    with settled() as child:
+
+        def work():
+            yield from said
+            child.hang()
+
+        assert [answer for _, answer in ask({"q": work}, 0.5)] == [*said, SILENT]
 
 
-def test_patience_is_for_each_answer_and_not_for_all_of_them():
+def test_who_dies_is_given_up_at_once_and_what_was_said_counts():
+    assert [answer for _, answer in ask({"q": dies}, 600)] == ["one", SILENT]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Put the clock of whoever asks forward."""
+    ahead = []
+    monkeypatch.setattr(
+        disk_ask, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + sum(ahead), sleep=time.sleep)
+    )
+    return ahead.append
+
+
+@pytest.fixture
+def pipes():
+    ends = [*os.pipe(), *os.pipe()]
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_patience_is_for_each_answer_and_not_for_all_of_them(clock, pipes):
+    wait, go, *_ = pipes
+
     def slow():
         for number in range(4):
-            time.sleep(0.4)
             yield number
+            os.read(wait, 1)
 
-    # it takes longer than the patience, and never so long between two answers
-    assert [answer for _, answer in ask({"q": slow, "dead": hang}, 1.2) if answer is not SILENT] == [0, 1, 2, 3]
+    found = []
+    for name, answer in ask({"q": slow, "dead": hang}, 60):
+        found.append((name, answer))
+        if name == "q":
+            # all in all longer than the patience, and never so long between two answers
+            clock(25)
+            os.write(go, b".")
+    assert sorted(found, key=str) == sorted([("dead", SILENT), *(("q", number) for number in range(4))], key=str)
+
+
+def test_what_was_said_while_the_asker_itself_stood_still_is_heard(clock, pipes):
+    wait, go, heard, said = pipes
+
+    def first():
+        yield "a"
+
+    def then():
+        os.read(wait, 1)
+        yield "b"
+        os.write(said, b".")
+
+    found = []
+    for name, answer in ask({"first": first, "then": then}, 60):
+        found.append((name, answer))
+        if answer == "a":
+            os.write(go, b".")
+            os.read(heard, 1)
+            clock(1000)
+    assert ("then", "b") in found and ("then", SILENT) not in found
 
 
 def test_whoever_stops_listening_leaves_no_child_behind():

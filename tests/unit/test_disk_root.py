@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from ansible.module_utils.mendbook import disk_root
 from ansible.module_utils.mendbook.disk_root import Root, require_answers
 from ansible.module_utils.mendbook.errors import MendError, Refused
+from disk_children import settled
 
 
 @pytest.fixture
@@ -24,8 +23,15 @@ def mounts(tmp_path, monkeypatch):
     return say
 
 
+@pytest.fixture(autouse=True)
+def children():
+    """Whoever answers has answered before the patience begins."""
+    with settled() as children:
+        yield children
+
+
 @pytest.fixture
-def asked(tmp_path, monkeypatch):
+def asked(tmp_path, monkeypatch, children):
     """The roots that are asked; one that is called dead never answers."""
     asked = tmp_path / "asked"
     asked.touch()
@@ -34,7 +40,7 @@ def asked(tmp_path, monkeypatch):
         with asked.open("a") as file:
             file.write(f"{path}\n")
         if path.endswith("dead"):
-            time.sleep(1000)
+            children.hang()
         yield True
 
     monkeypatch.setattr(disk_root, "_look", look)
@@ -51,7 +57,7 @@ def test_only_what_lies_on_another_machine_is_asked(mounts, asked):
 
 
 def test_one_that_does_not_answer_is_refused_with_the_nearest_server(mounts, asked, monkeypatch):
-    monkeypatch.setattr(disk_root, "_ANSWER_SECONDS", 2)
+    monkeypatch.setattr(disk_root, "_ANSWER_SECONDS", 1)
     mounts(("/nas", "cifs"), ("/nas/b\x1b", "nfs4"))
     with pytest.raises(Refused) as caught:
         require_answers(["/nas/fine", "/nas/b\x1b/dead"])

@@ -8,6 +8,7 @@ import pytest
 from ansible.module_utils.mendbook import disk_space
 from ansible.module_utils.mendbook.disk_mounts import file_systems, parse, visible
 from ansible.module_utils.mendbook.disk_space import folded, numbers, row
+from disk_children import settled
 
 ROOT = "27 1 254:0 / / rw - ext4 /dev/vda rw"
 OVERLAY = "60 27 0:60 / /data/merged rw - overlay overlay rw,lowerdir=/l,upperdir=/data/up,workdir=/data/w"
@@ -115,15 +116,15 @@ def statvfs(monkeypatch):
     def look(path):
         assert os.getpid() != parent, "a file system is never asked in the module's own process"
         if path in hanging:
-            time.sleep(600)
+            children.hang()
         if path == "/died":
+            children.over()
             os._exit(9)
-        if path == "/denied":
-            raise PermissionError(13, "Permission denied")
         return HALF_FULL
 
-    monkeypatch.setattr(disk_space, "_numbers", look)
-    return hanging
+    with settled() as children:
+        monkeypatch.setattr(disk_space, "_numbers", look)
+        yield hanging
 
 
 def test_whoever_hangs_is_given_up_and_the_others_are_told(statvfs):
