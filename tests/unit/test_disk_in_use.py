@@ -43,6 +43,7 @@ def test_a_file_that_was_renamed_while_it_is_open_is_still_found(tmp_path):
 
 
 def test_an_answer_is_used_until_it_is_no_longer_fresh(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_in_use, "FRESH_SECONDS", 600)
     found = in_use(tmp_path)
     with (tmp_path / "a.log").open("a"):
         found.look_again()
