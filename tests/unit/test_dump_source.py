@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import gzip
-import os
+import random
 import zlib
 
 import pytest
@@ -14,7 +14,7 @@ from ansible.module_utils.mendbook.errors import MendError
 
 from dump_writer import MemorySource
 
-TEXT = os.urandom(5000) + b"some text " * 2000
+TEXT = random.Random(1).randbytes(5000) + b"some text " * 2000
 
 
 def inflated(*chunks, **options):
