@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import ansible.module_utils
 import ansible.release
+import hypothesis
 import pytest
 
 import requirement
@@ -33,6 +34,11 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # a job in the background of a shell without job control ignores SIGINT, and so would every process that a test stops
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# how long an example takes tells how busy this machine is
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def core_folder(core: str) -> Path | None:

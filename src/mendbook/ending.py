@@ -22,6 +22,8 @@ from mendbook.results import Step, Story, host_result, is_mend
 from mendbook.stop import Stop
 from mendbook.watch import Watch
 
+# so long ansible may take to say of a host how it is reached
+_ANSWER_SECONDS = 30
 _NO_HOSTS = re.compile(r"leaves us with no hosts to target|Could not match supplied host pattern")
 _BAD_INVENTORY = re.compile(
     r"(Completely failed|Failed|Unable) to parse .{0,400}? as an inventory source|No inventory was parsed"
@@ -166,7 +168,12 @@ def _is_local(request: Request, host: str) -> bool:
     command = [sys.executable, "-m", "ansible", "inventory", *sources, "--host", host]
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter and the inventory of the run
-            command, env=environment.for_run({}, root, {}), cwd=root, capture_output=True, timeout=30, check=True
+            command,
+            env=environment.for_run({}, root, {}),
+            cwd=root,
+            capture_output=True,
+            timeout=_ANSWER_SECONDS,
+            check=True,
         )
         return json.loads(answer.stdout).get("ansible_connection") in ("local", "ansible.builtin.local")
     except (OSError, ValueError, AttributeError, subprocess.SubprocessError):

@@ -39,7 +39,8 @@ class Watched:
 
 
 @pytest.fixture
-def request_(tmp_path):
+def request_(tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, "_ANSWER_SECONDS", 240)
     inventory = tmp_path / "inventory.yml"
     inventory.write_text(
         "notes:\n  hosts:\n    a: {ansible_connection: local}\n    far: {ansible_host: 192.0.2.1}\n"
