@@ -1,11 +1,13 @@
 """The folder of a sandbox: which are taken, which refused, and what is removed."""
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +64,15 @@ def test_a_running_sandbox_is_refused_and_stays(tmp_path):
     claimed = folder.claim(tmp_path)
     with pytest.raises(FolderRefused, match=r"a sandbox is running .* stop"):
         folder.claim(tmp_path)
+    assert folder.is_alive(claimed.path)
+
+
+def test_a_folder_that_somebody_only_looks_at_is_taken(tmp_path, monkeypatch):
+    with (tmp_path / MARKER).open("w") as look:
+        fcntl.flock(look, fcntl.LOCK_EX)
+        waits = SimpleNamespace(sleep=lambda seconds: fcntl.flock(look, fcntl.LOCK_UN))
+        monkeypatch.setattr(folder, "time", waits)
+        claimed = folder.claim(tmp_path)
     assert folder.is_alive(claimed.path)
 
 
@@ -138,18 +149,22 @@ def test_sockets_outside_the_folder_are_removed():
 
 def test_a_server_that_outlived_its_keeper_is_killed_and_a_stranger_with_a_recorded_id_is_not(tmp_path):
     box = tmp_path / "box"
-    wait = "import time; time.sleep(60)"
+    wait = "import time; print('here', flush=True); time.sleep(100)"
     with (
-        subprocess.Popen([sys.executable, "-c", wait, "--dbpath", f"{box}/mongo/data"]) as server,
-        subprocess.Popen([sys.executable, "-c", wait]) as stranger,
+        subprocess.Popen(
+            [sys.executable, "-c", wait, "--dbpath", f"{box}/mongo/data"], stdout=subprocess.PIPE
+        ) as server,
+        subprocess.Popen([sys.executable, "-c", wait], stdout=subprocess.PIPE) as stranger,
     ):
         try:
+            # a process has no command line yet in the first moment of its program
+            assert server.stdout.readline() == stranger.stdout.readline() == b"here\n"
             claimed = folder.claim(box)
             claimed.record["services"]["mongo"] = {"pids": [server.pid, stranger.pid, 2**22 + 1]}
             claimed.save()
             claimed.let_go()
             folder.remove_dead(box)
-            assert server.wait(5) == -9
+            assert server.wait(60) == -9
             assert stranger.poll() is None
             assert not box.exists()
         finally:

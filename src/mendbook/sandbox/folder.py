@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mendbook.sandbox.errors import FolderRefused, SandboxError
 from mendbook.sandbox.keeper import MARKER, RECORD, clear, read_record
 
 TEMPORARY_PREFIX = "mendbook-sandbox-"
+_LOOK_AGAIN_SECONDS = 0.1
 _MARKER_TEXT = "This folder belongs to a mendbook sandbox, which removes what it made here when it stops.\n"
 
 
@@ -103,6 +105,10 @@ def _claim(directory: Path, created: bool) -> Folder:
             continue
         if not _lock(fd):
             os.close(fd)
+            if not (directory / RECORD).exists():
+                # somebody only looks, the sweep of another start for one, or takes the folder just now
+                time.sleep(_LOOK_AGAIN_SECONDS)
+                continue
             raise FolderRefused(
                 f"a sandbox is running in {directory}: `mendbook sandbox status` shows it, `mendbook sandbox stop` "
                 "ends it, and --name or --directory starts another one beside it"
