@@ -34,7 +34,8 @@ class SecretServer:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(os.fspath(path))
         os.chmod(path, 0o600)
-        self._socket.listen(64)
+        # as many may wait as the kernel lets: one too many would be turned away at once, whatever its patience
+        self._socket.listen(socket.SOMAXCONN)
         self._thread: threading.Thread | None = None
 
     def serve(self) -> None:

@@ -22,7 +22,7 @@ def server(tmp_path):
 
 def ask(server, raw):
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(server.path))
         try:
             client.sendall(raw)
