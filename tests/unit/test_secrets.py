@@ -131,11 +131,15 @@ def test_a_short_text_is_not_hunted_for():
     assert redact(record, ["a", "at", "sat"]) is record
 
 
-@given(st.text(min_size=4, max_size=20), st.text(max_size=30), st.text(max_size=30))
+# one of stars could stand in the stars that hide it, and in what is beside them
+_SECRETS = st.text(st.characters(codec="utf-8", exclude_characters=HIDDEN), min_size=4, max_size=20)
+
+
+@given(_SECRETS, st.text(max_size=30), st.text(max_size=30))
 def test_a_secret_is_hidden_whatever_surrounds_it(secret, before, after):
     shown = redact({"deep": [{"text": before + secret + after}]}, [secret])["deep"][0]["text"]
     assert HIDDEN in shown
-    assert secret not in shown or secret in HIDDEN
+    assert secret not in shown
 
 
 @contextmanager
