@@ -44,7 +44,7 @@ def environment(root: Path = ROOT) -> dict[str, str]:
 def command(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run one of this environment's programs on the content of ``root``, from a folder that is not it."""
     program = [str(PROGRAMS / arguments[0]), *arguments[1:]]
-    return subprocess.run(program, cwd="/", env=environment(root), capture_output=True, text=True, timeout=120)
+    return subprocess.run(program, cwd="/", env=environment(root), capture_output=True, text=True, timeout=280)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,6 @@ def test_a_mistake_beside_our_own_modules_is_found(tmp_path, good, bad, words):
     (tmp_path / "playbooks" / "restore_x.yml").write_text(PLAYBOOK.replace(good, bad))
     linter = [sys.executable, str(content.ROOT / "tools" / "lint_ansible.py"), "--nocolor"]
     environment = content.environment(tmp_path)
-    done = subprocess.run(linter, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(linter, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert (done.returncode == 0) is (good == bad), done.stdout + done.stderr
     assert words in done.stdout

@@ -18,7 +18,7 @@ def run(*arguments: str, folder: Path, **environment: str) -> subprocess.Complet
     """Run a program in ``folder`` without any variable that could lead back to the checkout."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "PATH", "TMPDIR") if name in os.environ}
     kept = {**kept, **environment}
-    return subprocess.run(arguments, cwd=folder, env=kept, capture_output=True, text=True, timeout=120)
+    return subprocess.run(arguments, cwd=folder, env=kept, capture_output=True, text=True, timeout=280)
 
 
 @pytest.fixture(scope="module")
