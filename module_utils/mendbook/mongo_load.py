@@ -17,6 +17,7 @@ from .dump_metadata import Batch
 from .dump_queue import ByteQueue, Stopped
 from .dump_sums import DocumentSum
 from .errors import MendError
+from .held_signals import held_signals
 from .mongo_batch import BatchWriter
 from .mongo_ids import fold_for_server
 from .mongo_proof import PROOFS, Sample, prove
@@ -133,7 +134,9 @@ class _Load:
         sides = [work.side for work in self._work.values()]
         for side in sides:
             self._check_cancelled()
-            create(self._database, side)
+            # one that is made after it was looked for would stay, and no marker would say that it is ours
+            with held_signals():
+                create(self._database, side)
         uuids = {}
         for entry in self._database.list_collections(filter={"name": {"$in": [side.data for side in sides]}}):
             uuids[entry["name"]] = entry["info"].get("uuid")

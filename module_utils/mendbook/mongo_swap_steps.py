@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import bson
 import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
+from .held_signals import held_signals
 from .mongo_catalog import CODEC, Names, catalog, unpack
 from .mongo_marker import DURABLE
 from .mongo_swap_state import Tampered
@@ -36,8 +39,16 @@ class Steps:
         """Run one command that changes something; majority and journal, with a deadline."""
         self.lease.confirm()
         database = self.database.client.admin if admin else self.database
-        with pymongo.timeout(STEP_SECONDS):
-            database.command({**command, "writeConcern": DURABLE.document}, codec_options=CODEC)
+        came = []
+        try:
+            # whoever takes back a step that the server is still at sees nothing to take back, and then it is done
+            with held_signals() as came, pymongo.timeout(STEP_SECONDS):
+                database.command({**command, "writeConcern": DURABLE.document}, codec_options=CODEC)
+        except PyMongoError:
+            if came:
+                # what failed is tried again, and a signal comes only once
+                signal.raise_signal(came[0])
+            raise
         self.hook(name)
 
     def mark(self, marker, item, **fields):
