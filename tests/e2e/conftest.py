@@ -60,7 +60,7 @@ def s3_client(sandbox: Sandbox) -> Any:
         aws_access_key_id=facts["access_key"],
         aws_secret_access_key=facts["secret_key"],
         region_name=facts["region"],
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20),
+        config=Config(s3={"addressing_style": "path"}, connect_timeout=60, read_timeout=60),
     )
 
 

@@ -277,7 +277,8 @@ def test_a_signal_in_the_middle_leaves_a_count_of_what_was_done(single, monkeypa
         calls.append(len(keys))
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1)
+            # it is the main thread that hears of it
+            self._stop.wait(60)
 
     monkeypatch.setattr(redis_sweep.Sweep, "_remove", remove)
     result = single.flush("cache:*")
