@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ class Gate:
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         return self.seen(done.returncode, done.stdout.decode("utf-8", "replace"), results)
@@ -144,7 +145,8 @@ def _as_data(value: Any) -> Any:
 def chain(path: Path) -> list[dict[str, Any]]:
     """The events of a journal; this reader knows JSON, newlines and SHA-256, and none of our code."""
     events, prev = [], None
-    for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), 1):
+    # after the last newline stands what is being written just now
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         event = json.loads(line)
         assert (event["prev"], event["seq"]) == (prev, number)
         events.append(event)
@@ -153,6 +155,13 @@ def chain(path: Path) -> list[dict[str, Any]]:
         assert {"schema", "run", "at", "procedure", "who"} <= set(event)
         assert set(event["who"]) == {"user", "sudo_user", "host", "pid", "via"}
     return events
+
+
+def command_lines() -> Iterator[tuple[int, bytes]]:
+    """Every process and its command line, without those that end meanwhile."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            yield int(name), Path(f"/proc/{name}/cmdline").read_bytes()
 
 
 def trial(name: str, folder: Path | str, **options: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mendbook import errors, progress
 from ansible.module_utils.mendbook.change import CONFIRM_SPEC, done, run_change, skipped
+from ansible.module_utils.mendbook.held_signals import held_signals
 from ansible.module_utils.mendbook.plan import cap, make_plan, refusal
 
 ARGUMENT_SPEC = dict(
@@ -109,7 +110,8 @@ class Trial:
                     continue
                 if params["fill"]:
                     _fill(params["fill"])
-                with open(os.path.join(folder, change["object"].replace("/", "_")[:200]), "x"):
+                # until it is told that it is there
+                with held_signals(), open(os.path.join(folder, change["object"].replace("/", "_")[:200]), "x"):
                     shown.update("make", number + 1, len(plan["changes"]), "files")
                     yield done("+", change["object"], bytes=1)
                 time.sleep(params["pause"])
