@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,20 @@ import mend_postgres_terminate
 import psycopg
 import pytest
 import trustme
-from ansible.module_utils.mendbook import postgres_terminate_plan
+from ansible.module_utils.mendbook import postgres_terminate, postgres_terminate_plan
 from psycopg import sql
 
 import mendbook.sandbox
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.postgres import Service
+from notes import until
 from requirement import missing
 from restore_lab import receipt_for, run_module
 
 PASSWORD = "p@ss/w:rd%"  # needs escaping in a URI
 ESCAPED = "p%40ss%2Fw%3Ard%25"
+# a machine that is busy with other tests may let a server wait
+PATIENT = {"connect_timeout_seconds": 30}
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +125,7 @@ class PostgresLab:
     def open(self, application: str = "shop-api", **options: Any) -> Session:
         """A new session that does nothing; closed at the end of the test."""
         given = {"user": self.name, "password": PASSWORD, "dbname": self.name, "application_name": application}
-        session = Session(psycopg.connect(self.uri, **{**given, "autocommit": True, "connect_timeout": 10, **options}))
+        session = Session(psycopg.connect(self.uri, **{**given, "autocommit": True, "connect_timeout": 60, **options}))
         self._sessions.append(session)
         return session
 
@@ -142,8 +144,7 @@ class PostgresLab:
     def leave(self, session: Session) -> None:
         """Let a client go, and wait until the server has noticed."""
         session.connection.close()
-        while self.alive(session) == [True]:
-            time.sleep(0.01)
+        until(lambda: self.alive(session) == [False])
 
     def uri_of(self, role: str, database: str = "postgres") -> str:
         info = self.admin.info
@@ -151,17 +152,17 @@ class PostgresLab:
 
     def info(self, **options: Any) -> dict[str, Any]:
         """A run of mend_postgres_sessions_info."""
-        return run_module(mend_postgres_sessions_info, **{"uri": self.uri, **options})
+        return run_module(mend_postgres_sessions_info, **{"uri": self.uri, **PATIENT, **options})
 
     def plan(self, **options: Any) -> dict[str, Any]:
         """mend_postgres_terminate in check mode: whoever is idle in this database, however short."""
-        given = {"uri": self.uri, "database": self.name, "idle_seconds": 0, "check": True}
+        given = {"uri": self.uri, "database": self.name, "idle_seconds": 0, "check": True, **PATIENT}
         return run_module(mend_postgres_terminate, **{**given, **options})
 
     def act(self, planned: dict[str, Any], **options: Any) -> dict[str, Any]:
         """The same with the receipt for a plan."""
         self._runs += 1
-        given = {"uri": self.uri, "database": self.name, "idle_seconds": 0}
+        given = {"uri": self.uri, "database": self.name, "idle_seconds": 0, **PATIENT}
         receipt = receipt_for(planned, f"lab-{self._runs}")
         return run_module(mend_postgres_terminate, **{**given, **options}, receipt=receipt)
 
@@ -180,15 +181,23 @@ class PostgresLab:
         for session in self._sessions:
             session.connection.close()
         for name in self._databases:
-            self._sql("drop database {} with (force)", sql.Identifier(name))
+            until(lambda name=name: self._dropped(name))
         for name in self._roles:
             self._sql("drop role {}", sql.Identifier(name))
         self.admin.close()
 
+    def _dropped(self, name: str) -> bool:
+        # the server gives those who are in it five seconds to go
+        with contextlib.suppress(psycopg.errors.ObjectInUse):
+            self._sql("drop database {} with (force)", sql.Identifier(name))
+            return True
+        return False
+
 
 def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tests end what has only just fallen idle; options keep it at 5 s and more."""
+    """Let tests end what has only just fallen idle, however slowly it goes; options keep it at 5 s and more."""
     monkeypatch.setattr(postgres_terminate_plan, "MIN_SECONDS", 0)
+    monkeypatch.setattr(postgres_terminate, "GONE_SECONDS", 60)
 
 
 @pytest.fixture
