@@ -39,7 +39,7 @@ class Taken:
 @contextlib.contextmanager
 def connected(uri: str, **params: Any) -> Iterator[Deployment]:
     """A deployment as a module opens it."""
-    given = {"uri": uri, "connect_timeout_seconds": 5, "operation_timeout_seconds": 60, **params}
+    given = {"uri": uri, "connect_timeout_seconds": 30, "operation_timeout_seconds": 60, **params}
     with connect(given) as deployment:
         yield deployment
 

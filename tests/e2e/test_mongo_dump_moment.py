@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,7 +158,7 @@ def writers(database: Database[Any], number: int) -> Iterator[dict[str, Any]]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join()
 
 
 def test_no_dump_ever_shows_half_a_transfer_and_the_writers_go_on(
@@ -182,14 +183,6 @@ def test_no_dump_ever_shows_half_a_transfer_and_the_writers_go_on(
 
 
 def test_two_dumps_at_once_do_not_disturb_each_other(shop: Database[Any], uri: str, tmp_path: Path) -> None:
-    found: dict[int, Any] = {}
-
-    def run(number: int) -> None:
-        found[number] = take(uri, shop.name, tmp_path / f"{number}.gz")
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert found[0].dumped.collections == found[1].dumped.collections
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda number: take(uri, shop.name, tmp_path / f"{number}.gz"), range(2))
+    assert first.dumped.collections == second.dumped.collections
