@@ -103,15 +103,18 @@ class _Run:
                     "MENDBOOK_PROGRESS": str(progress),
                     "MENDBOOK_SECRETS": str(socket),
                 }
-                code = play(order, folder, own, lambda event: self._take(server.hide(event)), should_stop)
+                code = play(order, folder, own, lambda event: self._take(server.hide(event), watch), should_stop)
                 watch.look()
                 return conclude(request, self.story, code, stop, watch, began)
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _take(self, event: dict[str, Any], watch: Watch) -> None:
         data = event.get("event_data") or {}
         if event.get("event") == "runner_on_start":
             self.tell(TaskStarted(str(data.get("host")), str(data.get("task")), str(data.get("task_action"))))
         for step in self.story.take(event):
+            if step.mends:
+                # how far it came is told before its end
+                watch.look()
             self.tell(TaskEnded(step.host, step.task, host_result(step, self.request.check)))
 
 

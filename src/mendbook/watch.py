@@ -65,6 +65,11 @@ class Watch:
 
     def look(self) -> None:
         """Read what is new. Cheap enough for ten times a second."""
+        # read before the journal and told after it: a change is planned first
+        steps = []
+        for path in sorted(self._progress.glob("*.jsonl")):
+            tail = self._tails.setdefault(path, _Tail(path))
+            steps += [(path.stem.rpartition("-")[0], entry) for entry in tail.lines()]
         for entry in self._journal.lines():
             if entry.get("event") in ("begin", "end"):
                 self.acts[str(entry.get("host"))] = entry
@@ -72,10 +77,8 @@ class Watch:
                 self._planned(entry)
         for entry in self._matched.lines():
             self.matched.update(map(str, entry.get("hosts") or ()))
-        for path in sorted(self._progress.glob("*.jsonl")):
-            tail = self._tails.setdefault(path, _Tail(path))
-            for entry in tail.lines():
-                self._progressed(path.stem.rpartition("-")[0], entry)
+        for host, entry in steps:
+            self._progressed(host, entry)
 
     def _planned(self, entry: dict[str, Any]) -> None:
         self.plans[str(entry.get("host"))] = entry.get("plan")
