@@ -28,7 +28,7 @@ AnyService = TypeVar("AnyService", bound=BaseService)
 _PORT_ATTEMPTS = 5
 # what a server says whose port was taken between our look and its own
 _PORT_TAKEN = re.compile(r"address already in use|is not available on 127\.0\.0\.1", re.IGNORECASE)
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 60.0
 # the other keys of a status
 _OWN_WORDS = ("directory", "running", "keeper", "owner")
 
@@ -74,9 +74,8 @@ class Sandbox:
             names.append(service.name)
             service.found = service.find()
         with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
-            starting = [pool.submit(self._start, service) for service in services]
             try:
-                for started in starting:
+                for started in [pool.submit(self._start, service) for service in services]:
                     started.result()
             except KeyboardInterrupt:
                 # without its keeper every starting thread gives up at once

@@ -150,7 +150,7 @@ class Process:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             raise ServerDied(f"{self.argv[0]} {how}: {_last_words(self.written())}", self.written())
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait for its end and return the exit code; SandboxError when it still runs after that time."""
         deadline = time.monotonic() + seconds
         while (code := self.exit_code()) is None:

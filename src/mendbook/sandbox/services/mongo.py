@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from mendbook.sandbox.errors import SandboxError
 from mendbook.sandbox.ports import LOOPBACK, free_ports
 from mendbook.sandbox.process import Process
-from mendbook.sandbox.service import BaseService
+from mendbook.sandbox.service import READY_SECONDS, BaseService
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -163,7 +163,7 @@ class Service(BaseService):
         from pymongo.errors import PyMongoError
 
         try:
-            with self._client(port, login=True) as client:
+            with self._client(port, login=True, seconds=3) as client:
                 hello = client.admin.command("hello")
         except PyMongoError:
             return None
@@ -171,10 +171,11 @@ class Service(BaseService):
             return "primary"
         return "secondary" if hello.get("secondary") else None
 
-    def _client(self, port: int, *, login: bool) -> MongoClient[dict[str, Any]]:
+    def _client(self, port: int, *, login: bool, seconds: float = READY_SECONDS) -> MongoClient[dict[str, Any]]:
         from pymongo import MongoClient
 
-        return MongoClient(self._uri([port], login=login, directConnection="true"), serverSelectionTimeoutMS=3000)
+        patience = int(1000 * seconds)
+        return MongoClient(self._uri([port], login=login, directConnection="true"), serverSelectionTimeoutMS=patience)
 
     def _uri(self, ports: Sequence[int], *, login: bool, **options: str) -> str:
         credentials = f"{_USER}:{quote(self.password, safe='')}@" if login else ""

@@ -119,7 +119,7 @@ class Service(BaseService):
             while "ready to accept" not in process.written():
                 self.pause(process, deadline)
         try:
-            with psycopg.connect(self.uri, connect_timeout=10) as client:
+            with psycopg.connect(self.uri, connect_timeout=60) as client:
                 followers = "select count(*) from pg_stat_replication where state = 'streaming'"
                 while self.standby and client.execute(followers).fetchone() != (1,):
                     client.rollback()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -21,6 +22,7 @@ _MASTERS = 3
 _SLOTS = 16384
 # a cluster's nodes talk to each other on their port and this
 _BUS_OFFSET = 10000
+_MEET_AGAIN_SECONDS = 5.0
 _SETTINGS = {
     "bind": LOOPBACK,
     # what was acknowledged is in the file when the server is killed; nothing here outlives a crash of the machine
@@ -133,12 +135,6 @@ class Service(BaseService):
 
     def _join(self, clients: list[Redis], deadline: float) -> None:
         """Make one cluster of the nodes, as redis-cli --cluster create does; a package may lack that program."""
-
-        def until(done: Any) -> None:
-            for process, client in zip(self.processes, clients, strict=True):
-                while not done(client):
-                    self.pause(process, deadline)
-
         share = _SLOTS / _MASTERS
         for number, client in enumerate(clients):
             if number < _MASTERS:
@@ -146,11 +142,16 @@ class Service(BaseService):
                 _ask(client, "CLUSTER ADDSLOTS", *slots)
             # two nodes with the same epoch would first have to settle who is right
             _ask(client, "CLUSTER SET-CONFIG-EPOCH", number + 1)
-        for port in self.ports[1:]:
-            _ask(clients[0], "CLUSTER MEET", LOOPBACK, port)
-        until(lambda client: _ask(client, "CLUSTER INFO")["cluster_known_nodes"] == str(len(clients)))
         names = [str(_ask(client, "CLUSTER MYID"), "ascii") for client in clients]
-        until(lambda client: set(names) == _nodes_that_answer(client))
+        met = -_MEET_AGAIN_SECONDS
+        for process, client in zip(self.processes, clients, strict=True):
+            while set(names) != _nodes_that_answer(client):
+                # the first node forgets whom it has not met within the time-out of a node
+                if time.monotonic() - met > _MEET_AGAIN_SECONDS:
+                    met = time.monotonic()
+                    for port in self.ports[1:]:
+                        _ask(clients[0], "CLUSTER MEET", LOOPBACK, port)
+                self.pause(process, deadline)
         for client, master in zip(clients[_MASTERS:], names, strict=False):
             _ask(client, "CLUSTER REPLICATE", master)
 
@@ -172,7 +173,7 @@ class Service(BaseService):
         """A client of the server on this port, logged in as default; close it after use."""
         from redis import Redis
 
-        return Redis.from_url(self._uri(port), protocol=2, socket_timeout=10)
+        return Redis.from_url(self._uri(port), protocol=2, socket_timeout=60)
 
     def _uri(self, port: int) -> str:
         scheme, options = "redis", ""
