@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -83,12 +84,17 @@ class Notes:
 
     def journal(self) -> list[dict[str, Any]]:
         """Every journal line, run by run."""
-        files = sorted((self.state / "journal").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return journal_in(self.state)
 
     def run_id(self) -> str:
         """The run that was journalled last; waits for one to begin."""
         return until(lambda: [line["run"] for line in self.journal() if line["event"] == "begin"])[-1]
+
+
+def journal_in(state: Path) -> list[dict[str, Any]]:
+    """Every journal line of a state folder, run by run, but not one that is just being written."""
+    files = sorted((state / "journal").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
 
 
 @dataclass
@@ -98,7 +104,7 @@ class Ran:
     stderr: str
 
     @classmethod
-    def of(cls, process: subprocess.Popen[str], timeout: float = 120) -> Ran:
+    def of(cls, process: subprocess.Popen[str], timeout: float = 240) -> Ran:
         """Wait for its end; a process that hangs is killed and fails the test."""
         try:
             stdout, stderr = process.communicate(timeout=timeout)
@@ -111,7 +117,7 @@ class Ran:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait until the condition gives something, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -126,5 +132,7 @@ def notes_in(folder: Path, **facts: Any) -> Iterator[Notes]:
     yield made
     for run in {line["run"] for line in made.journal()}:
         for process in processes.of_run(run):
-            os.kill(process.pid, 9)
+            # it may come to its end meanwhile
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, 9)
     shutil.rmtree(made.tmp, ignore_errors=True)

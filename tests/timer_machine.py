@@ -20,11 +20,13 @@ from requirement import missing
 SRV = Path("/srv")
 PROGRAMS = Path(sys.executable).parent
 _SHARED = "mount --make-rprivate / && mount --make-rshared / && mount -t tmpfs tmpfs /run && mount --bind {folder} /srv"
+# the last word of what makes a machine: before it programs would still see the one that the tests run on
+_MADE = "touch /srv/made"
 # A user's manager reads units, keeps timers and runs services as the machine's own does, and wants no init. What an
 # init has made before are the files that are laid over what a unit may not see.
 SYSTEMD = (
     "mkdir -p /run/systemd/system /run/systemd/inaccessible/dir /run/user/0 && touch /run/systemd/inaccessible/reg && "
-    "mknod /run/systemd/inaccessible/chr c 0 0 && export XDG_RUNTIME_DIR=/run/user/0 && "
+    f"mknod /run/systemd/inaccessible/chr c 0 0 && export XDG_RUNTIME_DIR=/run/user/0 && {_MADE} && "
     "/lib/systemd/systemd --user --unit=basic.target & wait"
 )
 # Cron's folders are covered by the test's, so that it sees these files only. It is started when they are there: it does
@@ -32,7 +34,7 @@ SYSTEMD = (
 CRON = (
     "mount --bind /srv/cron.d /etc/cron.d && mount --bind /srv/empty /etc/crontab && "
     "mount -t tmpfs tmpfs /var/spool/cron && mkdir /var/spool/cron/crontabs && "
-    "mount --bind /srv/logger /usr/bin/logger && exec sleep infinity"
+    f"mount --bind /srv/logger /usr/bin/logger && {_MADE} && exec sleep infinity"
 )
 
 
@@ -56,7 +58,7 @@ class Machine:
         """A program on this machine, to its end."""
         inside = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--wd=/", *words]
         return subprocess.run(
-            inside, env=variables() | environment, capture_output=True, text=True, timeout=120, check=False
+            inside, env=variables() | environment, capture_output=True, text=True, timeout=240, check=False
         )
 
     def mendbook(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,8 +91,8 @@ def machine(folder: Path, first: str) -> Iterator[Machine]:
     log = (folder / "machine.log").open("wb")
     with log, subprocess.Popen(words, env=variables(), stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
         try:
-            pid = int(until(lambda: _children(process.pid))[0])
-            made = Machine(folder, pid)
+            until((folder / "made").exists)
+            made = Machine(folder, int(_children(process.pid)[0]))
             if first is SYSTEMD:
                 until(lambda: made.systemctl("is-active", "basic.target").stdout.strip() == "active")
             yield made
