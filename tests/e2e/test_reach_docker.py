@@ -12,6 +12,7 @@ from ansible.module_utils.mendbook.errors import MendError
 
 from docker_lab import BASE, DockerEngine
 from docker_ssh_lab import engine_host
+from ssh_lab import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_lab", "docker_ssh_lab", "ssh_lab"]
@@ -40,9 +41,17 @@ def shop(docker_engine: DockerEngine):
     start("paused", command=["sleep", "infinity"])
     engine.cli("wait", "stopped")
     engine.cli("pause", "paused")
+    for name, port in (("Cache_1", "6379"), ("queue", "6379"), ("shared", "6390")):
+        answers(engine, name, port)
     yield engine
     engine.cli("rm", "--force", *names)
     engine.cli("network", "rm", "shop-front", "shop-back")
+
+
+def answers(engine: DockerEngine, container: str, port: str = "6379") -> None:
+    """Wait for the Redis in a container, which begins to listen some time after the container runs."""
+    ping = ["exec", container, "redis-cli", "-p", port, "ping"]
+    until(lambda: engine.attempt(*ping).stdout == b"PONG\n", f"Redis of {container} answers")
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +160,7 @@ def test_a_host_without_an_engine_says_so(docker_engine, tmp_path, can_host, doc
 def test_a_replaced_container_is_not_taken_for_the_first(shop, engine_by_ssh):
     engine = shop
     engine.run("changing", BASE, *SERVER)
+    answers(engine, "changing")
     try:
         with pytest.raises(MendError) as failed, reach.route(engine_by_ssh.via("changing"), 60):
             with redis.Redis(socket_timeout=60, retry=None) as client:
@@ -170,6 +180,7 @@ def test_a_replaced_container_is_not_taken_for_the_first(shop, engine_by_ssh):
 def test_a_stopped_container_is_named_as_the_cause(shop, engine_by_ssh):
     engine = shop
     engine.run("ending", BASE, *SERVER)
+    answers(engine, "ending")
     try:
         with pytest.raises(MendError, match="container ending is exited: .* Redis: closed"):
             with reach.route(engine_by_ssh.via("ending"), 60), redis.Redis(socket_timeout=60, retry=None) as client:

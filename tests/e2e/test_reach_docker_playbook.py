@@ -39,7 +39,9 @@ def cache(docker_engine, containers, tmp_path):
             more += ["--replicaof", "cache.example.com 6379"]
         containers(name, "redis", "redis-server", *f"{TLS} {FILES} {SETTINGS}".split(), *more, options=options)
     look = "exec cache redis-cli --tls --cacert /tls/ca.pem --sni cache.example.com -a canary info replication".split()
-    until(lambda: "replica.example.com,port=6379,state=online" in docker_engine.cli(*look), "the replica is online")
+    online = b"replica.example.com,port=6379,state=online"
+    # redis-cli fails as long as the server does not listen
+    until(lambda: online in docker_engine.attempt(*look).stdout, "the replica is online")
     yield known[0].authority
     docker_engine.cli("rm", "--force", "cache", "replica")
     docker_engine.cli("network", "rm", NETWORK)

@@ -46,8 +46,10 @@ def test_every_node_of_a_cluster_is_found_through_the_bastion(behind, redis_look
     assert {node["address"] for node in seen["nodes"]} == {f"127.0.0.1:{port}" for port in facts["ports"]}
     assert seen["cluster"]["covered_slots"] == 16384 and not any(node["error"] for node in seen["nodes"])
     # the way there is gone with the run, and without it nothing answers here
-    assert set(threading.enumerate()) == threads
-    assert redis_look(facts["uri"])["mend"]["rule"] == "redis_refused"
+    assert set(threading.enumerate()) <= threads
+    # whoever else has this port on this machine does not know the password
+    alone = redis_look(facts["uri"])
+    assert alone["rc"] == 1 and not alone.get("nodes"), alone
     wrong = redis_look(facts["uri"].replace(facts["password"], "canary"), via=via)
     assert wrong["mend"]["rule"] == "redis_authentication" and "canary" not in json.dumps(wrong)
     nobody = redis_look("redis://:canary@127.0.0.1:9", via=via)
