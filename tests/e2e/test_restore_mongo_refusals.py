@@ -33,17 +33,18 @@ def uri_with(uri: str, **changed: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changed", "rule", "words"),
+    ("changed", "seconds", "rule", "words"),
     [
-        ({"password": "canary-wrong"}, "mongo_authentication", "check username and password"),
-        ({"address": "127.0.0.1:9"}, "mongo_refused", "check host and port"),
-        ({"address": "no-such-host.invalid:27017"}, "mongo_dns", "cannot be resolved"),
+        ({"password": "canary-wrong"}, 60, "mongo_authentication", "check username and password"),
+        # these are waited for to the end
+        ({"address": "127.0.0.1:9"}, 5, "mongo_refused", "check host and port"),
+        ({"address": "no-such-host.invalid:27017"}, 5, "mongo_dns", "cannot be resolved"),
     ],
 )
-def test_a_server_that_cannot_be_used_is_named_with_what_to_check(lab, backup, changed, rule, words):
+def test_a_server_that_cannot_be_used_is_named_with_what_to_check(lab, backup, changed, seconds, rule, words):
     uri = uri_with(lab.uri, **changed)
     with unchanged(lab):
-        result = lab.restore(path=backup, uri=uri, connect_timeout_seconds=1)
+        result = lab.restore(path=backup, uri=uri, connect_timeout_seconds=seconds)
     assert (result["rc"], result["changed"], result["mend"]["rule"]) == (1, False, rule), result["msg"]
     assert words in result["msg"]
     assert "canary" not in json.dumps(result)
@@ -60,7 +61,7 @@ def pair(sandbox: Sandbox) -> Iterator[Service]:
 
 def test_a_secondary_is_refused_and_without_a_primary_nothing_is_tried(pair, backup, monkeypatch):
     restore_lab.quick_writers(monkeypatch)
-    monkeypatch.setattr(mongo, "_SELECTION_SECONDS", 2)
+    monkeypatch.setattr(mongo, "_SELECTION_SECONDS", 5)
     with pymongo.MongoClient(pair.uri) as client:
         lab = Lab(pair.uri, client, "estore")
         live_data(lab.database)
@@ -74,7 +75,7 @@ def test_a_secondary_is_refused_and_without_a_primary_nothing_is_tried(pair, bac
         assert lab.restore(path=backup)["state"] == "done", "the whole set is good"
         before = lab.everything()
         pair.member(client.primary[1]).kill()
-    result = lab.restore(path=backup, connect_timeout_seconds=1)
+    result = lab.restore(path=backup, connect_timeout_seconds=5)
     assert (result["rc"], result["changed"]) == (1, False)
     assert result["mend"]["rule"] in ("mongo_secondary", "mongo_no_primary", "mongo_refused"), result["msg"]
     pair.restart()
