@@ -27,13 +27,13 @@ def s3_with(facts, **changed):
 def mongo_with(facts, **changed):
     """An administrator's client that is not ours, with some of the facts replaced."""
     facts = facts | changed
-    options = {"serverSelectionTimeoutMS": 5000, "directConnection": True, "authSource": "admin"}
+    options = {"serverSelectionTimeoutMS": 60000, "directConnection": True, "authSource": "admin"}
     return pymongo.MongoClient(
         facts["host"], facts["port"], username=facts["username"], password=facts["password"], **options
     )
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=60):
     """Whether it became true within that many seconds."""
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:

@@ -51,14 +51,14 @@ def test_a_standalone_asks_for_a_password_too(sandbox):
 def test_a_set_of_three_has_a_primary_and_survives_its_death(sandbox):
     trio = sandbox.add(mongo.Service(name="trio", members=3))
     try:
-        with pymongo.MongoClient(trio.uri, serverSelectionTimeoutMS=20000) as client:
-            client.shop.orders.with_options(write_concern=pymongo.WriteConcern(3, wtimeout=20000)).insert_one(
+        with pymongo.MongoClient(trio.uri, serverSelectionTimeoutMS=60000) as client:
+            client.shop.orders.with_options(write_concern=pymongo.WriteConcern(3, wtimeout=60000)).insert_one(
                 {"_id": 1}
             )
-            assert len(client.nodes) == 3
+            assert wait_until(lambda: len(client.nodes) == 3)
             primary = client.primary
             trio.member(primary[1]).kill()
-            assert wait_until(lambda: client.primary not in (None, primary), 20)
+            assert wait_until(lambda: client.primary not in (None, primary))
             assert client.shop.orders.find_one() == {"_id": 1}
     finally:
         sandbox.remove("trio")
