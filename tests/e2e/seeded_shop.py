@@ -95,7 +95,9 @@ def run_verify(sandbox: Any, capsys: pytest.CaptureFixture[str]) -> Callable[...
     """The module in this process: its result, with `rc`."""
 
     def run_module(check: bool = False, **arguments: Any) -> dict[str, Any]:
-        arguments = {"uri": sandbox.status()["mongo"]["uri"], **arguments, "_ansible_check_mode": check}
+        # a loaded machine answers late
+        given = {"uri": sandbox.status()["mongo"]["uri"], "connect_timeout_seconds": 30, **arguments}
+        arguments = {**given, "_ansible_check_mode": check}
         with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
             mend_mongo_verify.main()
         return {**json.loads(capsys.readouterr().out), "rc": ended.value.code}

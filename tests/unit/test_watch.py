@@ -97,6 +97,31 @@ def test_a_plan_is_told_when_the_change_begins(tmp_path, watch, told):
     assert [(type(event), event.host) for event in told] == [(Planned, "a")]
 
 
+def test_a_plan_is_told_before_the_work_however_late_both_are_read(tmp_path, watch, told):
+    write(tmp_path / "progress" / "a-1.jsonl", step(1))
+    write(tmp_path / "journal.jsonl", {"event": "begin", "host": "a", "plan": PLAN})
+    watch.look()
+    assert [type(event) for event in told] == [Planned, Progressed]
+
+
+def test_work_that_is_written_while_the_journal_is_read_is_not_told_before_its_plan(tmp_path, watch, told, monkeypatch):
+    journal = tmp_path / "journal.jsonl"
+    journal.touch()
+    read, first = type(watch._journal).lines, iter([True])
+
+    def lines(tail):
+        found = read(tail)
+        if tail is watch._journal and next(first, False):
+            write(journal, {"event": "begin", "host": "a", "plan": PLAN})
+            write(tmp_path / "progress" / "a-1.jsonl", step(1))
+        return found
+
+    monkeypatch.setattr(type(watch._journal), "lines", lines)
+    watch.look()
+    watch.look()
+    assert [type(event) for event in told] == [Planned, Progressed]
+
+
 def test_the_last_word_of_the_journal_on_each_host_is_kept(tmp_path, watch):
     write(
         tmp_path / "journal.jsonl",
