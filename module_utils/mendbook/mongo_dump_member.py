@@ -80,12 +80,13 @@ def _lag_seconds(secondary, primary, secondaries):
 def chosen(deployment, preference="secondary_preferred"):
     """The Choice for this deployment, once its members had a moment to answer."""
     client = deployment.client
-    if preference != "primary" and len(deployment.hello.get("hosts") or ()) > 1:
+    if len(deployment.hello.get("hosts") or ()) > 1:
+        wanted = ReadPreference.PRIMARY if preference == "primary" else ReadPreference.SECONDARY
         try:
             with pymongo.timeout(deployment.params.get("connect_timeout_seconds") or 5):
-                client.admin.command("ping", read_preference=ReadPreference.SECONDARY)
+                client.admin.command("ping", read_preference=wanted)
         except driver.PyMongoError:
-            pass  # then there is none that can be reached
+            pass  # then there is none that can be reached, or none was elected yet
     return choose(list(client.topology_description.server_descriptions().values()), preference)
 
 
