@@ -18,7 +18,8 @@ from notes import Ran, notes_in, until
 
 pytestmark = pytest.mark.faults
 CONFIRM = ("--confirm", "note:a.txt")
-SLOW = (*CONFIRM, "-e", "note_write_seconds=30")
+# longer than any test waits: these runs end because they are stopped
+SLOW = (*CONFIRM, "-e", "note_write_seconds=280")
 GRACE_SECONDS = 15
 
 
@@ -48,10 +49,14 @@ def test_a_stopped_run_is_cancelled_when_its_module_is_gone_and_says_what_it_lef
 
 
 def test_a_timeout_is_124_when_its_module_is_gone(notes):
-    began = time.monotonic()
-    # the module must have begun by then, on a slow machine, too: what is stopped earlier ends as unknown
-    ran = notes.run(*SLOW, "--timeout", "8s", "--json")
-    assert ran.code == 124 and time.monotonic() - began < 8 + GRACE_SECONDS
+    # what is stopped before its module has begun ends in other ways, and how long that takes is the machine's to say
+    for seconds in (8, 25, 75):
+        began = time.monotonic()
+        ran = notes.run(*SLOW, "--timeout", f"{seconds}s", "--json")
+        took = time.monotonic() - began
+        if "progress" in [event["event"] for event in ran.events()]:
+            break
+    assert ran.code == 124 and took < seconds + GRACE_SECONDS
     assert ran.events()[-1]["word"] == "timeout"
     assert "timeout" in [event.get("why") for event in ran.events()]
     assert processes.of_run(ran.events()[0]["run"]) == []
@@ -114,8 +119,8 @@ def test_stopped_at_any_moment_a_run_leaves_nothing_behind_and_says_so(notes, fa
         assert run is None or processes.of_run(run) == []
         # cancelled; or too late, done; or in the moment between the gate's begin and the module's first line
         states = [line["state"] for line in notes.journal() if line["event"] == "end" and line["run"] == run]
-        # on a slow machine even before mendbook has begun, while Python is still importing
-        too_early = run is None and ran.code == -signal.SIGINT
+        # on a slow machine even before mendbook has begun, while Python is still importing or itself not yet ready
+        too_early = run is None and (ran.code == -signal.SIGINT or "Python runtime state" in ran.stderr)
         assert too_early or ran.code in (0, 130) or (ran.code == 70 and states == ["UNKNOWN"]), ran
         # the journal tells the truth about what was changed
         assert notes.note().exists() == (states == ["done"])
@@ -132,7 +137,7 @@ def test_a_killed_mendbook_takes_its_run_with_it(notes, fault_rounds, record_fau
         run, module = acting(notes)
         process.kill()
         process.communicate()
-        until(functools.partial(is_over, run), GRACE_SECONDS)
+        until(functools.partial(is_over, run))
         assert notes.journal()[-1]["state"] == "failed (nothing changed)"
         for folder in notes.left():
             shutil.rmtree(folder)
