@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from notes import until
+
 pytestmark = pytest.mark.faults
 pytest_plugins = ["mount_lab"]
-SECONDS = 2
+# a live file system answers within this, also on a machine that stands still for a while
+SECONDS = 6
 
 
 def asked(program):
@@ -35,8 +39,8 @@ def test_the_fault_itself_is_real(disks):
         assert asked(program)
         looking.kill()
         # not even SIGKILL ends it
-        time.sleep(0.3)
-        assert looking.poll() is None and state_of(looking.pid) == "D"
+        until(lambda: state_of(looking.pid) == "D")
+        assert looking.poll() is None
     finally:
         program.kill()
         program.wait()
@@ -125,16 +129,11 @@ def test_a_module_that_is_stopped_while_it_waits_ends_at_once(disks):
     runner = threading.Thread(target=lambda: results.append(disks.info(timeout_seconds=600)))
     runner.start()
     assert asked(program)
-    modules = disks.run("pgrep", "-f", "mend_disk_info").split()
-    parents = [pid for pid in modules if state_of(pid) != "D" and in_mounts(pid, disks)]
-    assert parents
+    # our own child, and none of those that it asks with, or that others have started
+    module = disks.run("pgrep", "-P", str(os.getpid()), "-f", "mend_disk_info")
     started = time.monotonic()
-    disks.run("kill", *parents)
+    os.kill(int(module), signal.SIGTERM)
     runner.join(60)
     assert results[0]["rc"] == 1 and "cancelled by SIGTERM" in results[0]["msg"]
     assert time.monotonic() - started < 60
     program.kill()
-
-
-def in_mounts(pid, disks):
-    return os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink(f"/proc/{disks.pid}/ns/mnt")
