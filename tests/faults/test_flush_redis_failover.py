@@ -26,8 +26,8 @@ PATIENT = {"failover_timeout_seconds": 120}
 
 @pytest.fixture(scope="module")
 def fragile(redis_box):
-    """A cluster whose masters may die."""
-    yield redis_box.add(Service(name="fragile", cluster=True))
+    """A cluster whose masters may die, and are not taken for dead where the machine stands still for a while."""
+    yield redis_box.add(Service(name="fragile", cluster=True, settings={"cluster-node-timeout": "6000"}))
     redis_box.remove("fragile")
 
 
@@ -121,17 +121,25 @@ def test_a_cluster_s_master_that_dies_is_replaced_and_emptied(cluster, in_the_mi
     )
 
 
-def test_a_master_that_nobody_replaces_leaves_a_partial_result_with_counts(cluster, in_the_middle):
+def test_a_master_that_nobody_replaces_leaves_a_partial_result_with_counts(cluster, in_the_middle, monkeypatch):
     fill(cluster)
     for port in cluster.service.ports:
         cluster.witness(port).config_set("cluster-replica-no-failover", "yes")
-    lost = []
+    lost, through, real = [], threading.Semaphore(0), redis_sweep.Sweep.run
+
+    def run(self):
+        real(self)
+        through.release()
 
     def lose(place):
+        # the others are through: a run that has lost a master stops before long
+        for _ in range(2):
+            assert through.acquire(timeout=60)
         lost.append(place.node.port)
         cluster.service.node(place.node.port).kill()
 
     in_the_middle(lose)
+    monkeypatch.setattr(redis_sweep.Sweep, "run", run)
     options = {"keep": ["cache:home:*"], "failover_timeout_seconds": 1, "uri": every(cluster)}
     result = cluster.flush("cache:*", **options)
     assert (result["rc"], result["state"], result["mend"]["reason"]) == (1, "partial", "partial")
@@ -170,7 +178,7 @@ def test_a_replica_that_is_promoted_by_hand_is_emptied(pair, in_the_middle, how)
         promote_soon(pair)
 
     in_the_middle(lose)
-    options = {"uri": every(pair), "operation_timeout_seconds": 1.5, "connect_timeout_seconds": 1.5, **PATIENT}
+    options = {"uri": every(pair), "operation_timeout_seconds": 5, "connect_timeout_seconds": 5, **PATIENT}
     result = pair.flush("cache:*", keep=["cache:home:*"], **options)
     assert result["state"] == "done", result
     assert result["read_back"]["masters"][0]["master"].endswith(str(pair.service.ports[1]))
