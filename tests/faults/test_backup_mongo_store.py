@@ -229,7 +229,7 @@ def test_a_lock_that_is_lost_during_the_dump_stops_before_anything_is_there(lab,
     real = mongo_backup.dump
 
     def stolen(*args: Any, **options: Any) -> Any:
-        # another run has taken it over, as after a pause of this machine
+        # another run has taken it over, as after a pause of this machine, and the next renewal finds out
         lab.s3.put_object(
             Bucket=lab.bucket,
             Key=f"{lab.prefix}.mendbook-lock.json",
@@ -251,8 +251,9 @@ def test_a_lock_that_is_lost_during_the_dump_stops_before_anything_is_there(lab,
         begin(self, params)
         backups.append(self)
 
-    monkeypatch.setattr(mongo_backup.s3_lock, "SECONDS", 3)
-    monkeypatch.setattr(mongo_backup.s3_lock.S3Lease.__init__, "__defaults__", (3,))
+    # renewed every 4 s, and lost by a machine that stands still for 11 s
+    monkeypatch.setattr(mongo_backup.s3_lock, "SECONDS", 12)
+    monkeypatch.setattr(mongo_backup.s3_lock.S3Lease.__init__, "__defaults__", (12,))
     monkeypatch.setattr(mongo_backup.Backup, "__init__", remember)
     monkeypatch.setattr(mongo_backup, "dump", stolen)
     result = lab.backup()

@@ -10,17 +10,19 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pymongo
 import pytest
 from ansible.module_utils.mendbook import mongo_marker, mongo_swap_steps
 from ansible.module_utils.mendbook.errors import Locked, MendError, Unknown
-from ansible.module_utils.mendbook.lock import MongoLease
+from ansible.module_utils.mendbook.lock import MongoLease, holder
 from ansible.module_utils.mendbook.mongo_swap import Swap
 from pymongo.errors import PyMongoError
 from swap_database import Held, both_pictures, fill_old, in_child, picture, prepared
 
 import mendbook.sandbox
+from dump_lab import wait_for
 from mendbook.sandbox.services.mongo import Service
 
 pytestmark = pytest.mark.faults
@@ -33,7 +35,9 @@ def server():
     # in memory where there is room: a swap waits for the journal at each step, and here there are thousands
     memory = Path("/dev/shm")  # noqa: S108
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    with mendbook.sandbox.start(("mongo",), directory=memory / f"mendbook-{os.getpid()}" if roomy else None) as box:
+    with mendbook.sandbox.start(
+        ("mongo",), directory=mkdtemp(prefix="mendbook-", dir=memory) if roomy else None
+    ) as box:
         yield box
 
 
@@ -145,12 +149,15 @@ def test_kill_of_mongod_at_any_time_leaves_all_old_or_all_new(
     rounds = fault_rounds(2, 110)
     kills = Counter()
     for number in range(rounds):
-        with pymongo.MongoClient(service.uri, serverSelectionTimeoutMS=300) as client:
-            database = client["killed"]
-            fill_old(database)
-            swap = prepared(database, Held())
+        with pymongo.MongoClient(service.uri) as client:
+            fill_old(client["killed"])
+            swap = prepared(client["killed"], Held())
             if back := chance.random() < 0.3:
                 swap.forward()
+        with pymongo.MongoClient(service.uri, serverSelectionTimeoutMS=300) as client:
+            # so little patience is for a server that is killed, and not for one that is met for the first time
+            wait_for(lambda client=client: client.nodes)
+            swap = Swap.latest(client["killed"], Held())
             timer = threading.Timer(chance.random() * whole_seconds, service.kill)
             timer.start()
             try:
@@ -191,7 +198,8 @@ def test_no_acknowledged_write_is_lost_while_clients_make_collections_again(data
         for _ in range(swaps):
             swap = prepared(database, Held())
             swap.forward()
-            time.sleep(0.1)
+            before = len(acknowledged)
+            wait_for(lambda before=before: len(acknowledged) > before + 50)
             swap.undo()
     finally:
         stop.set()
@@ -217,7 +225,7 @@ def test_an_owner_that_was_stopped_and_goes_on_changes_nothing_more(database, ur
     try:
         with pytest.raises(Locked), MongoLease(database, "early"):
             pass
-        time.sleep(4.2)
+        wait_for(lambda: holder(database) is None)
         with MongoLease(database, "second") as lease:
             assert Swap.latest(database, lease).recover(finish=False) == "undone"
     finally:
@@ -238,7 +246,7 @@ def _swap_and_stop_half_way(uri, name):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     try:
-        with pymongo.MongoClient(uri) as client, MongoLease(client[name], "first", seconds=4) as lease:
+        with pymongo.MongoClient(uri) as client, MongoLease(client[name], "first", seconds=12) as lease:
             Swap.latest(client[name], lease, hook).forward()
     except Unknown:
         os._exit(42)
