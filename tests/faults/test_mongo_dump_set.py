@@ -30,10 +30,9 @@ def three() -> Iterator[Service]:
     with mendbook.sandbox.start((Service(members=3),)) as box:
         service = box.services["mongo"]
         with pymongo.MongoClient(service.uri) as client:
-            # so that nobody takes over from whom a test has elected
+            # nobody takes over but whom a test lets step up, also where the machine stands still for a while
             config = client.admin.command("replSetGetConfig")["config"]
-            for member in config["members"]:
-                member["priority"] = 1
+            config["settings"]["electionTimeoutMillis"] = 30_000
             client.admin.command("replSetReconfig", {**config, "version": config["version"] + 1})
         yield service
 
@@ -62,11 +61,17 @@ def returned(three: Service, port: int) -> int:
         return client.admin.command("serverStatus")["metrics"]["document"]["returned"]
 
 
-def step_down(client: pymongo.MongoClient[Any]) -> None:
+def step_down(three: Service, client: pymongo.MongoClient[Any]) -> None:
+    """Let the primary hand its office to a secondary that has caught up, and be there for the next time."""
+    before = client.primary
+    assert before
     try:
-        client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=5, force=True)
+        client.admin.command("replSetStepDown", 60, secondaryCatchUpPeriodSecs=50)
     except PyMongoError:
         pass  # the connection is closed with the answer
+    wait_for(lambda: client.primary not in (None, before))
+    with direct(three, before[1]) as old:
+        old.admin.command("replSetFreeze", 0)
 
 
 def port_of(member: str) -> int:
@@ -102,9 +107,7 @@ def test_a_dump_goes_on_through_an_election(
 ) -> None:
     def elect(number: int) -> None:
         if number == 1:
-            before = database.client.primary
-            step_down(database.client)
-            wait_for(lambda: database.client.primary not in (None, before))
+            step_down(three, database.client)
             database["small"].insert_one({"_id": "after the election"})
 
     params = {"read_preference": preference}
@@ -126,8 +129,7 @@ def test_a_member_that_is_killed_ends_the_dump_and_another_one_is_read_next(
     try:
         with pytest.raises(MendError) as caught:
             surveyed: Callable[[Any], None] = lambda survey: killed.append(survey.member.address[1])  # noqa: E731
-            params = {"connect_timeout_seconds": 1}
-            take(three.uri, database.name, tmp_path / "a.gz", params=params, on_block=kill, surveyed=surveyed)
+            take(three.uri, database.name, tmp_path / "a.gz", on_block=kill, surveyed=surveyed)
         assert caught.value.rule == "member"
         assert f":{killed[0]}" in caught.value.msg and "run it again" in caught.value.msg
         taken = take(three.uri, database.name, tmp_path / "b.gz")
@@ -155,7 +157,7 @@ def test_what_was_acknowledged_is_waited_for_where_a_secondary_is_behind(
         for client in locked:
             client.admin.command("fsyncUnlock")
             client.close()
-    dumping.join(60)
+    dumping.join(120)
     assert found[0].dumped.collections[f"{database.name}.small"]["count"] == 101
     record_fault("a secondary is behind when the dump begins", rounds=1, held="waited for, nothing acknowledged lacks")
 
@@ -166,7 +168,7 @@ def test_a_secondary_that_does_not_catch_up_is_named(three: Service, database: A
         for client in locked:
             client.admin.command("fsync", lock=True)
         database["small"].with_options(write_concern=pymongo.WriteConcern(1)).insert_one({"_id": "the last order"})
-        with pytest.raises(MendError) as caught, connected(three.uri, operation_timeout_seconds=4) as deployment:
+        with pytest.raises(MendError) as caught, connected(three.uri, operation_timeout_seconds=8) as deployment:
             mongo_dump.survey(deployment, database.name, {})
         assert caught.value.rule == "member" and "does not catch up" in caught.value.msg
     finally:
