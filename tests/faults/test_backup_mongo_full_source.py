@@ -32,4 +32,6 @@ def test_a_server_without_space_is_backed_up_and_nothing_is_written_to_it(mongo_
                 lab.database["more"].insert_many({"text": "x" * 1_000_000} for _ in range(400))
         finally:
             service.make_room()
+            # it dies of the full disk, and may still be about to
+            service.kill()
             service.restart()

@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 
 import backup_lab
 from backup_lab import BackupLab
+from dump_lab import wait_for
 from mendbook.sandbox.services.mongo import Service
 
 pytestmark = pytest.mark.faults
@@ -131,6 +132,8 @@ def test_what_is_written_while_the_dump_runs_is_in_it_whole_or_not_at_all(lab, m
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        wait_for(lambda: orders.count_documents({}) > 200)
+        before = orders.count_documents({})
         results = [lab.backup(readers=readers) for readers in (1, 2)]
     finally:
         stop.set()
@@ -139,7 +142,7 @@ def test_what_is_written_while_the_dump_runs_is_in_it_whole_or_not_at_all(lab, m
         assert result["state"] == "done", result.get("msg")
         told = lab.manifest(result["read_back"]["key"][len(lab.prefix) :])["collections"]
         assert told[f"{database.name}.orders"]["count"] == told[f"{database.name}.users"]["count"]
-    assert orders.count_documents({}) > 200, "nothing was written meanwhile"
+    assert orders.count_documents({}) > before, "nothing was written meanwhile"
 
 
 def test_a_step_down_during_the_dump_is_waited_for(mongo_box, store, monkeypatch):

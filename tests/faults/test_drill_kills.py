@@ -34,7 +34,7 @@ def end_in(drills, process, phase, number, chance):
     time.sleep(chance.uniform(0, 1.0))
     process.send_signal(number)
     process.stdout.read()
-    return process.wait(timeout=60)
+    return process.wait(timeout=150)
 
 
 def test_a_drill_that_is_ended_in_any_phase_leaves_nothing_running(fault_rounds, record_fault):
@@ -47,7 +47,7 @@ def test_a_drill_that_is_ended_in_any_phase_leaves_nothing_running(fault_rounds,
             # the last phases may be over before the signal comes
             expected = {signal.SIGKILL: -9}.get(number, 130)
             assert code in (expected, 0), (phase, number, process.stderr.read())
-            assert gone(drills), (phase, number, drills.running())
+            assert gone(drills, 150), (phase, number, drills.running())
             process.stderr.close()
             # a drill that did not end says nothing about a backup
             assert (drills.folder / "state" / "drills.jsonl").exists() == (code == 0)
@@ -76,12 +76,12 @@ def test_a_drill_of_a_teams_backup_that_is_stopped_leaves_the_bucket_as_it_was(
         with place() as drills:
             process = drills.start("restore_mongo", "--json", *options, **keys)
             # the backup is marked as being in use, so the restore has begun
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 150
             while objects() == before:
                 assert time.monotonic() < deadline and process.poll() is None
                 time.sleep(0.05)
             process.send_signal(number)
-            process.communicate(timeout=60)
+            process.communicate(timeout=150)
             # after kill -9 the module looks for its server, which is gone, before it gives up
             assert gone(drills, 150), drills.running()
             assert objects() == before, number
