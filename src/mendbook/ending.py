@@ -23,7 +23,7 @@ from mendbook.stop import Stop
 from mendbook.watch import Watch
 
 # so long ansible may take to say of a host how it is reached
-_ANSWER_SECONDS = 30
+_ANSWER_SECONDS = 60
 _NO_HOSTS = re.compile(r"leaves us with no hosts to target|Could not match supplied host pattern")
 _BAD_INVENTORY = re.compile(
     r"(Completely failed|Failed|Unable) to parse .{0,400}? as an inventory source|No inventory was parsed"
