@@ -36,7 +36,9 @@ def test_every_way_in_that_is_closed_has_its_name(redis_refused, redis_single, c
     for old, new in changed.items():
         uri = uri.replace(old, new)
     uri = uri.replace("PASSWORD", redis_single.password).replace("PORT", str(redis_single.ports[0]))
-    assert redis_refused(uri) == (rule, stage)
+    # only who is to be silent is not waited for: a loaded machine answers late
+    options = {"operation_timeout_seconds": 1} if rule == "redis_timeout" else {}
+    assert redis_refused(uri, **options) == (rule, stage)
 
 
 def test_a_server_without_a_free_connection_says_so(redis_refused, redis_added):
@@ -95,7 +97,6 @@ def answering(*said):
 def test_who_is_no_redis_or_is_not_ready_is_told(redis_refused, said, rule):
     with answering(*said) as uri:
         began = time.monotonic()
-        # only who is to be silent is not waited for: a loaded machine answers late
         assert redis_refused(uri, operation_timeout_seconds=20 if said else 1)[0] == rule
         assert time.monotonic() - began < 30
 
@@ -183,8 +184,9 @@ def test_a_server_that_falls_silent_is_left_in_time(redis_added, redis_look):
     service = redis_added(replicas=1)
     os.kill(service.node(service.ports[1]).pid, signal.SIGSTOP)
     began = time.monotonic()
-    facts = redis_look(service.uri, operation_timeout_seconds=1)
-    assert time.monotonic() - began < 30
+    # the master answers in between, also where it has to wait for this machine
+    facts = redis_look(service.uri, operation_timeout_seconds=5)
+    assert time.monotonic() - began < 60
     assert facts["rc"] == 0 and "no answer in time" in facts["nodes"][1]["error"]
     os.kill(service.pid, signal.SIGSTOP)
     result = redis_look(service.uri, operation_timeout_seconds=1)
