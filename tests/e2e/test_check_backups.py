@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import threading
 import time
 
@@ -57,6 +58,7 @@ def samples(text):
 
 
 def test_healthy_backups_pass_and_prometheus_is_told(check, lab, tmp_path):
+    began = time.time()
     keys = healthy(lab)
     file = tmp_path / "backups.prom"
     before = lab.everything()
@@ -69,17 +71,19 @@ def test_healthy_backups_pass_and_prometheus_is_told(check, lab, tmp_path):
     assert verdicts(result) == dict.fromkeys(("age", "size", "gaps", "unfinished", "drill", "clock", "uploads"), "ok")
     assert lab.everything() == before
     assert file.stat().st_mode & 0o777 == 0o644
+    # a backup ages while the playbook runs, however long that takes here; what is written has whole seconds
+    late = time.time() - began + 2
     told = samples(file.read_text())
     row = (("series", f"{lab.prefix}estore-*.archive.gz"),)
     manifest = lab.s3.head_object(Bucket=lab.bucket, Key=f"{keys[0]}.manifest.json")
     finished = told["mendbook_backup_last_finished_timestamp_seconds", row]
-    assert finished == pytest.approx(manifest["LastModified"].timestamp() - 0.1 * 86400, abs=60)
-    assert told["mendbook_backup_age_seconds", row] == pytest.approx(0.1 * 86400, abs=60)
+    assert finished == pytest.approx(manifest["LastModified"].timestamp() - 0.1 * 86400, abs=late)
+    assert told["mendbook_backup_age_seconds", row] == pytest.approx(0.1 * 86400, abs=late)
     assert told["mendbook_backup_size_bytes", row] == 1000
     assert told["mendbook_backup_complete", row] == 5
     drilled = told["mendbook_backup_last_verified_drill_timestamp_seconds", row]
-    assert drilled == pytest.approx(ago(3).timestamp(), abs=60)
-    assert told["mendbook_backup_check_timestamp_seconds", ()] == pytest.approx(time.time(), abs=60)
+    assert drilled == pytest.approx(ago(3).timestamp(), abs=late)
+    assert told["mendbook_backup_check_timestamp_seconds", ()] == pytest.approx(time.time(), abs=late)
     assert {value for (name, _), value in told.items() if name == "mendbook_backup_check_status"} == {0}
 
 
@@ -118,7 +122,8 @@ def test_an_old_and_small_backup_fails_and_the_file_says_so_all_the_same(check, 
     assert result["mend"]["reason"] == "verify"
     expected = {"age": "failed", "size": "failed", "gaps": "warning", "drill": "warning", "unfinished": "ok"}
     assert verdicts(result) == {**expected, "clock": "ok", "uploads": "ok"}
-    assert "the last backup was finished 36 h 0 min ago" in result["msg"]
+    # so many minutes more as the playbook takes until it looks
+    assert re.search(r"the last backup was finished 36 h \d+ min ago", result["msg"]), result["msg"]
     told = samples(file.read_text())
     row = f"{lab.prefix}estore-*.archive.gz"
     assert told["mendbook_backup_check_status", (("check", "age"), ("series", row))] == 2
@@ -198,13 +203,14 @@ class TestInThisProcess:
             assert verdicts(lab.check())["uploads"] == "warning"
 
     def test_the_clock_of_the_store_decides_and_that_of_this_machine_is_named(self, lab):
+        began = time.time()
         lab.backup(0.5)
         with store_time(days=2, ahead_seconds=-2 * bucket_lab.DAY):
             result = lab.check()
         assert result["rc"] == 1 and "was finished 2 d 12 h ago" in result["msg"]
         assert any("the clock of this machine is 2 d 0 h behind the store's" in text for text in result["warnings"])
         checked = datetime.datetime.fromisoformat(result["checked"])
-        assert checked.timestamp() == pytest.approx(ago(-2).timestamp(), abs=60)
+        assert checked.timestamp() == pytest.approx(ago(-2).timestamp(), abs=time.time() - began + 2)
 
     def test_without_a_drill_it_fails_where_that_is_wanted(self, lab):
         key = lab.backup(0.1)
