@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from notes import until
 from requirement import missing
 
 
@@ -51,6 +52,8 @@ def held_open(path: Path) -> Iterator[int]:
     with path.open("a") as file:
         program = subprocess.Popen(["sleep", "1000"], stdout=file)
     try:
+        # it has its name a moment after it was started
+        until(lambda: Path(f"/proc/{program.pid}/comm").read_text() == "sleep\n")
         yield program.pid
     finally:
         program.kill()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from notes import until
+
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["ssh_lab"]
 MODULE = "mend_disk_reclaim"
@@ -135,6 +137,8 @@ def test_backups_and_open_logs_want_the_confirmation_that_the_plan_prints(host, 
          "exec >> /var/log/shop.log; echo; exec sleep 1000"],
     )  # fmt: skip
     try:
+        # what it says first stands in the log once it has that open
+        until(lambda: (host.host.root / "var/log/shop.log").stat().st_size > 1 << 20)
         played = playbook("clean_disk", variables=asked)
         (result,) = played.of(MODULE)
         assert played.rc != 0 and result["mend"]["rule"] == "confirm" and len(host.find("/var/backups/shop")) == 10
