@@ -98,12 +98,12 @@ class MountLab:
         return point
 
     def ext4(self, name: str, megabytes: int = 24, options: str = "loop", *mkfs: str) -> Path:
-        """A real disk's file system, on a file."""
+        """A real disk's file system, on a file; what it counts as used does not change later, when it writes."""
         image, point = self.folder / f"{name}.img", self.folder / "m" / name
         self.run("truncate", "-s", f"{megabytes}M", image)
         self.run("mkfs.ext4", "-q", *mkfs, image)
         self.run("mkdir", "-p", point)
-        self.run("mount", "-o", options, image, point)
+        self.run("mount", "-o", f"{options},nodelalloc", image, point)
         return point
 
     def silent(self, name: str, subtype: str = "sshfs") -> subprocess.Popen[str]:
