@@ -16,6 +16,7 @@ from ansible.module_utils.mendbook import docker_choice
 import docker_images
 from docker_lab import NO_PYTHON, DockerEngine, needs_engine
 from docker_registry import Registry, archive, config, layer
+from notes import until
 from restore_lab import receipt_for, run_module
 
 LONG_AGO = "2025-01-02T03:04:05Z"
@@ -137,13 +138,15 @@ class CleanLab:
         return {entry["object"].partition(" (")[0]: entry["reason"] for entry in result["skipped_objects"]}
 
     def empty(self) -> None:
-        """Remove everything."""
+        """Remove everything, again where the engine had its hands on it: it starts a container anew that has failed."""
+        until(self._removed, 120)
+        self.cli("builder", "prune", "--all", "--force")
+
+    def _removed(self) -> bool:
         for kind, words in _REMOVE.items():
             if there := self.ids(kind):
                 self.engine.attempt(*words, *there)
-        self.cli("builder", "prune", "--all", "--force")
-        left = {kind: self.ids(kind) for kind in _LISTS}
-        assert not any(left.values()), left
+        return not any(self.ids(kind) for kind in _LISTS)
 
     def close(self) -> None:
         self.registry.close()

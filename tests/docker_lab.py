@@ -29,7 +29,7 @@ BASE = "lab/base"
 NO_PYTHON = "lab/nopython"
 # everything that this machine has, also Python, at no cost; what BASE is run with
 USR = ("--volume", "/usr:/usr:ro")
-SECONDS = 60
+SECONDS = 120
 _PREFIX = "mendbook-docker-"
 _NEEDED = ("containerd", "docker", "dockerd", "ip", "iptables", "nsenter", "runc", "setpriv", "unshare")
 # Debian's own first: another client on this machine may be too new for the engine, or want plugins to build

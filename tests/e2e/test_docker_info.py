@@ -9,6 +9,7 @@ import pytest
 
 from docker_lab import NO_PYTHON
 from docker_registry import layer
+from notes import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_clean_lab"]
@@ -16,9 +17,12 @@ pytest_plugins = ["docker_clean_lab"]
 
 def test_it_tells_what_there_is_and_what_of_it_nobody_uses(docker):
     docker.image("large:1", layers=[layer("big", 900_000)]), docker.pull("shop/api", "1"), docker.image(seed="dangling")
-    docker.engine.run("web", NO_PYTHON, "sh", "-c", "echo said; dd if=/dev/zero of=/f bs=1000 count=50; sleep infinity")
+    docker.engine.run(
+        "web", NO_PYTHON, "sh", "-c", "dd if=/dev/zero of=/f bs=1000 count=50; echo written; sleep infinity"
+    )
     docker.stopped("report", NO_PYTHON, "-v", "/data"), docker.cli("volume", "create", "shop-data")
     docker.cli("run", "--name", "talks", NO_PYTHON, "sh", "-c", "dd if=/dev/zero bs=1000 count=300 | cat")
+    until(lambda: docker.cli("logs", "web") == "written")
     before = docker.all()
     found = docker.info(limit=2)
     assert found["present"] and found["changed"] is False and docker.all() == before
