@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,6 @@ import trustme
 from ansible.module_utils.mendbook import postgres_sessions
 from certificates import client_certificate
 
-from mendbook.sandbox.ports import free_ports
 from postgres_proxy import PostgresProxy, answering
 
 pytestmark = pytest.mark.e2e
@@ -25,7 +25,8 @@ def refused(pg):
     """Run the module against this address: (rule, stage), after no password was found in its words."""
 
     def refused(uri, **options):
-        result = pg.info(uri=uri, connect_timeout_seconds=5, **options)
+        # who is silent is waited for in one test only: a machine that stands still is no broken connection
+        result = pg.info(uri=uri, **{"connect_timeout_seconds": 60, **options})
         assert result["rc"] == 1, result
         words = json.dumps({name: value for name, value in result.items() if name != "invocation"})
         assert "canary" not in words
@@ -62,12 +63,17 @@ def test_a_name_that_nobody_knows(refused):
 
 
 def test_a_port_where_nothing_listens(refused):
-    assert refused(f"postgresql://u:canary@127.0.0.1:{free_ports(1)[0]}/postgres") == ("postgres_refused", "tcp")
+    # a port that is taken and not listened on is nobody else's meanwhile
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        uri = f"postgresql://u:canary@127.0.0.1:{taken.getsockname()[1]}/postgres"
+        assert refused(uri) == ("postgres_refused", "tcp")
 
 
 def test_a_port_that_never_answers(refused):
     with answering(None) as port:
-        assert refused(f"postgresql://u:canary@127.0.0.1:{port}/postgres") == ("postgres_timeout", "tcp")
+        uri = f"postgresql://u:canary@127.0.0.1:{port}/postgres"
+        assert refused(uri, connect_timeout_seconds=2) == ("postgres_timeout", "tcp")
 
 
 @pytest.mark.parametrize("words", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b""])
@@ -182,6 +188,8 @@ def test_a_server_that_falls_silent_is_left_in_time(pg, proxy, monkeypatch):
 
 
 def test_a_query_that_takes_too_long_is_stopped_by_the_server(pg, monkeypatch):
+    # however late its answer is heard
+    monkeypatch.setattr("ansible.module_utils.mendbook.postgres._ANSWER_SECONDS", 120)
     monkeypatch.setattr(postgres_sessions, "look", lambda server, statements: server.all("select pg_sleep(600)"))
     result = pg.info(operation_timeout_seconds=1)
     assert (result["mend"]["rule"], result["mend"]["details"]["code"]) == ("postgres_timeout", "57014")
