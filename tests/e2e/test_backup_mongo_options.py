@@ -160,6 +160,10 @@ def test_a_standalone_server_is_read_collection_by_collection_and_says_so(servic
 def test_a_secondary_is_read_and_the_primary_when_asked_for(service, lab_of) -> None:
     three = service(members=3)
     lab = lab_of(three.uri)
+    # the primary stays the primary, however long this machine stands still
+    configuration = lab.database.client.admin.command("replSetGetConfig")["config"]
+    configuration["settings"]["electionTimeoutMillis"] = 120_000
+    lab.database.client.admin.command("replSetReconfig", {**configuration, "version": configuration["version"] + 1})
     fill(lab.database)
     lab.database["last"].with_options(write_concern=pymongo.WriteConcern(3)).insert_one({"_id": 1})
     primary = "{}:{}".format(*lab.database.client.primary)
