@@ -15,7 +15,7 @@ import socket
 import stat
 from urllib.parse import unquote
 
-from ansible.module_utils.mendbook.errors import MendError
+from ansible.module_utils.mendbook.errors import MendError, Refused
 
 SOCKET_VARIABLE = "MENDBOOK_SECRETS"
 SOCKET_SECONDS = 10
@@ -24,6 +24,18 @@ HIDDEN = "********"
 # a shorter text is in every other word; hiding it would tell what it is
 MIN_HIDDEN = 4
 RULE = "secrets"
+# What the gate, ansible and the wrapper read in a result. A secret is hidden wherever it stands, by ansible in values,
+# here in keys, too; one that stands in these would make a success of a failure, or a change of what destroys.
+VALUES = (
+    "reads", "changes", "destroys", "planned", "done", "nothing to do", "refused", "failed (nothing changed)",
+    "failed (undone)", "partial", "UNKNOWN", "drift", "nothing", "locked", "verify", "unknown",
+)  # fmt: skip
+KEYS = (
+    "changed", "failed", "msg", "plan", "state", "mend", "reason", "rule", "details", "done", "skipped_objects",
+    "read_back", "figures", "schema", "module", "target", "kind", "address", "facts", "risk", "changes", "totals",
+    "remains", "caps", "fingerprint", "tolerance", "expected_seconds", "undo", "source", "notes", "refusals", "sha256",
+    "object", "before", "after", "count", "bytes", "group", "name", "limit", "used", "override", "value", "verdict",
+)  # fmt: skip
 
 _NAMED = re.compile(r"(env\?|env|file):(.*)", re.DOTALL)
 _PASSWORD_IN_URI = re.compile(r"\A[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@]*?:([^/?#]*)@")
@@ -65,6 +77,7 @@ def resolve_options(options, spec, ask=None):
             if value is None:
                 continue
             secrets += _texts(value)
+            _require_hidable(name, _texts(value))
         elif entry.get("options"):
             value, found = _resolve_nested(value, entry["options"], ask)
             secrets += found
@@ -97,6 +110,17 @@ def _texts(value):
     if isinstance(value, dict):
         value = list(value.values())
     return [text for part in value for text in _texts(part)] if isinstance(value, (list, tuple)) else []
+
+
+def _require_hidable(option, texts):
+    """Refuse a secret whose hiding would change what a result says."""
+    for text in filter(None, texts):
+        if any(text in word for word in VALUES) or (len(text) >= MIN_HIDDEN and any(text in word for word in KEYS)):
+            raise Refused(
+                f"refused: the secret in {option} is part of a word that every answer is made of, so it cannot be "
+                "hidden in one; choose a longer password",
+                rule=RULE,
+            )
 
 
 def redact(value, secrets):

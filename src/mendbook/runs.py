@@ -103,7 +103,7 @@ class _Run:
                     "MENDBOOK_PROGRESS": str(progress),
                     "MENDBOOK_SECRETS": str(socket),
                 }
-                code = play(order, folder, own, lambda event: self._take(server.hide(event), watch), should_stop)
+                code = play(order, folder, own, lambda event: self._take(server.hide_in(event), watch), should_stop)
                 watch.look()
                 return conclude(request, self.story, code, stop, watch, began)
 

@@ -66,6 +66,14 @@ class SecretServer:
         told = sorted(self._told, key=len, reverse=True)
         return _hide(value, told) if told else value
 
+    def hide_in(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The same of an event of ansible-runner; its kind and the names of its fields are no secrets, and are read."""
+        data = event.get("event_data")
+        fields = {name: self.hide(value) for name, value in event.items() if name != "event"}
+        if isinstance(data, dict):
+            fields["event_data"] = {name: self.hide(value) for name, value in data.items()}
+        return {**fields, "event": event.get("event")}
+
     def remember(self, value: str) -> None:
         """Hide this value from now on, also the password inside it when it is a URI."""
         for part in (value, *_passwords_in(value)):

@@ -87,6 +87,19 @@ def test_what_was_handed_out_is_hidden_everywhere(server):
     assert server.hide(said) == {"msg": "cannot reach ***", "list": ["***", {"***": 1}], "n": 1}
 
 
+def test_of_an_event_the_values_are_hidden_and_not_the_words_by_which_it_is_read(tmp_path):
+    with SecretServer(tmp_path / "s", {}) as server:
+        for password in ("runner", "event", "host", "stats"):
+            server.remember(password)
+        data = {"host": "a host", "res": {"msg": "the runner"}, "failures": {"a host": 1}}
+        assert server.hide_in({"event": "runner_on_ok", "stdout": "event", "event_data": data}) == {
+            "event": "runner_on_ok",
+            "stdout": "***",
+            "event_data": {"host": "a ***", "res": {"msg": "the ***"}, "failures": {"a ***": 1}},
+        }
+        assert server.hide_in({"event": "verbose"}) == {"event": "verbose"}
+
+
 def test_what_nobody_asked_for_and_what_is_too_short_stays_as_it_is(server):
     assert server.hide("p@ssw0rd abc") == "p@ssw0rd abc"
     ask(server, b'{"name": "SHORT"}\n')

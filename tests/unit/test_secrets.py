@@ -7,10 +7,13 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from ansible.module_utils.mendbook.errors import MendError
+from ansible.module_utils.mendbook.errors import MendError, Refused
+from ansible.module_utils.mendbook.plan import RISKS, cap, make_plan, refusal
 from ansible.module_utils.mendbook.secrets import (
     HIDDEN,
+    KEYS,
     SOCKET_SECONDS,
+    VALUES,
     ask_environment,
     redact,
     resolve,
@@ -129,6 +132,33 @@ def test_nothing_of_a_secret_is_left_in_keys_values_or_lists():
 def test_a_short_text_is_not_hunted_for():
     record = {"msg": "a cat sat"}
     assert redact(record, ["a", "at", "sat"]) is record
+
+
+@pytest.mark.parametrize(
+    "secret", ["s", "troy", "destroy", "fail", "failed", "plan", "change", "locked", "state", "caps"]
+)
+@pytest.mark.parametrize("option", ["password", "uri"])
+def test_a_secret_that_stands_in_the_words_of_every_answer_is_refused_without_it(option, secret):
+    # hidden, a failed module was done with exit code 0, and what destroys asked for no confirmation
+    value = secret if option == "password" else f"redis://ops:{secret}@cache1/0"
+    with pytest.raises(Refused, match=f"the secret in {option} is part of a word") as caught:
+        resolve_options({option: value}, SPEC, ask)
+    assert caught.value.rule == "secrets" and f" {secret} " not in caught.value.msg
+
+
+@pytest.mark.parametrize("secret", ["x", "ops", "root", "redis", "secret", "postgres", "changeme", "redis://:@cache1"])
+def test_a_poor_password_that_can_be_hidden_is_nobody_s_business(secret):
+    assert resolve_options({"password": secret}, SPEC, ask)[0] == {"password": secret}
+
+
+def test_every_word_of_a_plan_is_one_that_no_secret_may_stand_in():
+    change = {"op": "-", "object": "x", "before": 1, "after": None, "count": 1, "bytes": 1, "group": "g"}
+    target = {"kind": "host", "id": "host:web1", "address": "web1", "facts": {}}
+    given = {"caps": [cap("files", 1, 2)], "refusals": [refusal("rule", "words")], "undo": {"none": "gone"}}
+    plan = make_plan(module="mend_x", target=target, risk="changes", changes=[change], identity=1, **given)
+    used = {*plan, *plan["target"], *plan["changes"][0], *plan["caps"][0], *plan["refusals"][0]}
+    # two letters are too short to be hidden in a key
+    assert {word for word in used if len(word) > 2} <= set(KEYS) and set(RISKS) <= set(VALUES)
 
 
 # one of stars could stand in the stars that hide it, and in what is beside them
