@@ -158,7 +158,7 @@ def playbook(
         variables: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         program: str | Path | None = None,
-        timeout: float = 180,
+        timeout: float = 600,
     ) -> Played:
         nonlocal runs
         runs += 1

@@ -44,7 +44,7 @@ def runner(tmp_path):
             env=variables | more,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=840,
             check=False,
         )
 
