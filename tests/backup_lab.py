@@ -18,7 +18,7 @@ from bson import ObjectId, json_util
 from pymongo import IndexModel
 from pymongo.database import Database
 
-from restore_lab import CODEC, receipt_for, run_module
+from restore_lab import CODEC, PATIENT, receipt_for, run_module
 
 START = dt.datetime(2026, 1, 1)
 FAR = dt.datetime(2099, 1, 1)
@@ -86,6 +86,7 @@ class BackupLab:
             "s3_path_style": True,
             "s3_access_key": facts["access_key"],
             "s3_secret_key": facts["secret_key"],
+            **PATIENT,
         }
         self._runs = 0
 

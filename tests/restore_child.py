@@ -14,6 +14,7 @@ from ansible.module_utils.mendbook.lock import MongoLease
 from ansible.module_utils.mendbook.mongo_batch import BatchWriter
 from ansible.module_utils.mendbook.mongo_swap_steps import Steps
 
+from notes import until
 from restore_lab import Lab, live_data, numbered
 
 KINDS = ("metrics", "orders", "sessions", "open_orders", "audit")
@@ -75,6 +76,7 @@ class Child:
     def __init__(self, lab: Lab, path: str, at_step: Callable[[str, int], None] | None = None, **options: Any) -> None:
         planned = lab.plan(path=path, **options)
         assert planned["rc"] == 0, planned["msg"]
+        self._lab = lab
         reading, writing = os.pipe()
         self.pid = os.fork()
         if not self.pid:
@@ -107,7 +109,16 @@ class Child:
         text = self._output.read()
         self._output.close()
         self.status = os.waitpid(self.pid, 0)[1]
+        if not text:
+            # what it had sent when it died is done before the server sees that it is gone
+            until(lambda: not _connected(self._lab), 60)
         return json.loads(text) if text else None
+
+
+def _connected(lab: Lab) -> list[Any]:
+    """The connections of mendbook, also those that do nothing now."""
+    everybody = {"$currentOp": {"allUsers": True, "idleConnections": True}}
+    return list(lab.database.client.admin.aggregate([everybody, {"$match": {"appName": {"$regex": "^mendbook"}}}]))
 
 
 def dies_at(number: int) -> Callable[[str, int], None]:

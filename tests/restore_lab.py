@@ -33,6 +33,8 @@ REAL = Path(__file__).resolve().parent / "data" / "estore.archive.gz"
 CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 # what a run leaves for good: the log of its leases
 LOCK = "__mend_lock"
+# a loaded machine answers late
+PATIENT = {"connect_timeout_seconds": 30}
 
 
 class RealDump:
@@ -131,7 +133,7 @@ class Lab:
     def __init__(self, uri: str, client: pymongo.MongoClient[Any], name: str) -> None:
         self.uri = uri
         self.database: Database[Any] = client.get_database(name, codec_options=CODEC)
-        self.defaults: dict[str, Any] = {"uri": uri, "database": name, "source_database": "estore"}
+        self.defaults: dict[str, Any] = {"uri": uri, "database": name, "source_database": "estore", **PATIENT}
         self._runs = 0
 
     def plan(self, **changes: Any) -> dict[str, Any]:
@@ -153,7 +155,7 @@ class Lab:
 
     def undo(self, action: str = "undo", check: bool = False, **changes: Any) -> dict[str, Any]:
         """The other way out, by mend_mongo_undo: undo, finish, drop or drop_expired."""
-        arguments = {"uri": self.uri, "database": self.database.name, "action": action, **changes}
+        arguments = {"uri": self.uri, "database": self.database.name, "action": action, **PATIENT, **changes}
         planned = run_module(mend_mongo_undo, check=True, **arguments)
         if check or planned["rc"] or not planned["changed"]:
             return planned

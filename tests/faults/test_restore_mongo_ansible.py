@@ -7,14 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from s3_proxy import Fault
 
 from local_inventory import local_inventory
+from mendbook import processes
+from notes import until
 from restore_child import content, fill
 from restore_lab import Lab
 
@@ -24,8 +28,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def play(lab: Lab, backups: dict[str, str], tmp_path: Path, short_folder: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start bare ansible-playbook on restore_mongo with a backup that takes seconds."""
+def gate(store: Any, backups: dict[str, str]) -> Iterator[Any]:
+    """Lets the bytes of the backup `gate.key` pass once it is set; a run that only plans has them all the same."""
+    gate = threading.Event()
+    gate.key = f"{uuid4().hex}.archive"  # type: ignore[attr-defined]
+    store.put(gate.key, Path(backups["long"]).read_bytes())
+
+    def close() -> None:
+        store.proxy.faults = [Fault(f"GET .*{gate.key} bytes=", before=lambda: gate.wait(60) and None)]
+
+    # who acts says first that it reads the backup
+    store.proxy.faults = [Fault("PUT .*[.]inuse[.]", before=close)]
+    yield gate
+    gate.set()
+    store.proxy.reset()
+
+
+@pytest.fixture
+def play(lab: Lab, store: Any, gate: Any, tmp_path: Path, short_folder: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start bare ansible-playbook on restore_mongo with a backup that is loaded when the gate is open."""
     local_inventory(tmp_path / "inventory.yml", "estore", "mongo", mongo_uri="env:LAB_MONGO_URI")
     (tmp_path / "progress").mkdir()
 
@@ -33,8 +54,10 @@ def play(lab: Lab, backups: dict[str, str], tmp_path: Path, short_folder: Path) 
         chosen = {
             "mongo_restore_database": lab.database.name,
             "mongo_restore_source_database": "estore",
-            "mongo_restore_path": backups["long"],
+            "mongo_restore_bucket": store.bucket,
+            "mongo_restore_key": gate.key,
             "mongo_restore_max_age_seconds": 10**9,
+            **{f"mongo_restore_{name}": value for name, value in store.params.items()},
             **variables,
         }
         (tmp_path / "variables.json").write_text(json.dumps(chosen))
@@ -63,21 +86,9 @@ def play(lab: Lab, backups: dict[str, str], tmp_path: Path, short_folder: Path) 
 
 def module_pid(folder: Path, lab: Lab) -> int:
     """The process of the module, once it loads."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for file in folder.glob("*.jsonl"):
-            lines = file.read_text().splitlines()
-            if lines and any("_n_" in name for name in lab.leftovers()):
-                return json.loads(lines[0])["pid"]
-        time.sleep(0.02)
-    raise AssertionError("it does not begin")
-
-
-def wait_until_gone(pid: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline, f"process {pid} still runs"
-        time.sleep(0.05)
+    until(lambda: any("_n_" in name for name in lab.leftovers()), 120)
+    (line, *_) = until(lambda: [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()])
+    return json.loads(line)["pid"]
 
 
 def test_kill_of_the_module_under_ansible_is_not_called_a_success(lab, backups, play, tmp_path, record_fault):
@@ -86,7 +97,7 @@ def test_kill_of_the_module_under_ansible_is_not_called_a_success(lab, backups, 
     target = lab.plan(path=backups["real"])["plan"]["target"]["id"]
     running = play(mongo_restore_confirm=target)
     os.kill(module_pid(tmp_path / "progress", lab), signal.SIGKILL)
-    output = running.communicate(timeout=60)[0]
+    output = running.communicate(timeout=120)[0]
     assert running.returncode == 2, output
     assert "UNKNOWN" in output, output
     assert content(lab) == before
@@ -99,14 +110,15 @@ def test_kill_of_the_module_under_ansible_is_not_called_a_success(lab, backups, 
     record_fault("kill -9 of the module under ansible-playbook", rounds=1, held="UNKNOWN; the next run restores")
 
 
-def test_kill_of_ansible_leaves_a_module_that_ends_by_itself(lab, backups, play, tmp_path, record_fault):
+def test_kill_of_ansible_leaves_a_module_that_ends_by_itself(lab, backups, play, gate, tmp_path, record_fault):
     fill(lab)
     before = content(lab)
     target = lab.plan(path=backups["real"])["plan"]["target"]["id"]
     running = play(mongo_restore_confirm=target)
     pid = module_pid(tmp_path / "progress", lab)
     running.kill()
-    wait_until_gone(pid)
+    gate.set()
+    until(lambda: processes.read(pid) is None, 120)
     running.communicate(timeout=60)
     seen = content(lab)
     restored = seen != before

@@ -30,8 +30,8 @@ def files(orders: int = 150, packed: bool = False, **others: list[Any]) -> dict[
 @pytest.fixture
 def folder(lab: Lab, store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
     """Upload the files of a dump and give the options that lead to it, through the proxy, in parts of 32 KiB."""
-    quick = partial(s3_stream.object_source, part_bytes=32 << 10, window=2, patience_seconds=4)
-    monkeypatch.setattr(dump_s3_folder, "object_source", quick)
+    small = partial(s3_stream.object_source, part_bytes=32 << 10, window=2)
+    monkeypatch.setattr(dump_s3_folder, "object_source", small)
     key = f"folder/{uuid4().hex[:8]}/dump/"
 
     def upload(content: dict[str, bytes]) -> dict[str, Any]:

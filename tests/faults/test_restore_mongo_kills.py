@@ -84,17 +84,24 @@ def test_kill_of_mongod_during_a_restore_is_ended_by_one_command(
                 # what was loaded and proven is then only in the memory of the mongod that dies
                 wanted: int | str = step if number else "loaded"
 
-                def kill_mongod(label: str, at: int, wanted: int | str = wanted, pid: int = pid) -> None:
+                hearing, telling = os.pipe()
+
+                def kill_mongod(
+                    label: str, at: int, wanted: int | str = wanted, pid: int = pid, hearing: int = hearing
+                ) -> None:
                     if wanted in (at, label):
                         os.kill(pid, signal.SIGKILL)
                     if wanted == label:
                         # as if the run had noticed nothing: its driver has found the new process in the meantime
+                        os.read(hearing, 1)
                         time.sleep(3)
 
                 child = Child(lab, backups["real"], kill_mongod)
-                service.processes[0].wait()
+                service.processes[0].wait(120)
                 service.restart()
+                os.write(telling, b"x")
                 result = child.result()
+                os.close(hearing), os.close(telling)
             assert result, "the module itself must live"
             words[result["state"]] += 1
             if not number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pymongo
@@ -193,8 +194,9 @@ def test_it_waits_for_the_space_of_what_was_dropped_and_not_for_ever(lab, backup
         return {"free_bytes": looks[-1]}
 
     monkeypatch.setattr(mongo_restore_pieces, "free_space", free_space)
-    monkeypatch.setattr(mongo_restore_pieces, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(mongo_restore_pieces, "_SPACE_SECONDS", 1)
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(mongo_restore_pieces, "time", clock)
     result = lab.restore(path=path, **PIECEWISE)
     assert (result["state"], result["mend"]["rule"]) == ("partial", "space"), result["msg"]
     assert result["mend"]["details"]["restored"] == ["orders", "coupons"]

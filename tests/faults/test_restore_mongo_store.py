@@ -22,12 +22,8 @@ YEARS = 10 * 366 * 86400
 @pytest.fixture
 def stored(lab: Lab, store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The options that lead to a good backup in S3, through the proxy, in parts that are small enough to be several."""
-    # deadlines of seconds instead of minutes: what follows them is what is tested
-    monkeypatch.setitem(s3._LIMITS, "read_timeout", 1)
-    monkeypatch.setitem(s3.Patience.__init__.__globals__, "PATIENCE_SECONDS", 2)
-    monkeypatch.setattr(s3.Patience.__init__, "__defaults__", (2, 4, *s3.Patience.__init__.__defaults__[2:]))
-    quick = partial(s3_stream.object_source, part_bytes=32 << 10, window=2, patience_seconds=4)
-    monkeypatch.setattr(s3_stream, "object_source", quick)
+    small = partial(s3_stream.object_source, part_bytes=32 << 10, window=2)
+    monkeypatch.setattr(s3_stream, "object_source", small)
     prefix = f"restore/{uuid4().hex[:8]}/"
     store.put(f"{prefix}estore.archive", archive_of("estore", {"orders": noisy(150)}))
     store.proxy.requests.clear()
@@ -81,8 +77,9 @@ def test_three_times_503_is_only_a_delay(lab, store, stored):
     assert store.proxy.faults[0].times == 0
 
 
-def test_503_for_ever_ends_with_the_store_named(lab, store, stored):
+def test_503_for_ever_ends_with_the_store_named(lab, store, stored, monkeypatch):
     planned = lab.plan(**stored)
+    monkeypatch.setattr(s3_stream, "object_source", partial(s3_stream.object_source, patience_seconds=4))
     store.proxy.faults = [Fault(r"GET .*estore.archive( |$)", status=503)]
     with unchanged(lab):
         result = lab.act(planned, **stored)
@@ -90,8 +87,10 @@ def test_503_for_ever_ends_with_the_store_named(lab, store, stored):
     assert "503" in result["msg"] or "SlowDown" in result["msg"], result["msg"]
 
 
-def test_a_stall_at_half_is_resumed_by_range_and_not_from_the_start(lab, store, stored, record_fault):
+def test_a_stall_at_half_is_resumed_by_range_and_not_from_the_start(lab, store, stored, record_fault, monkeypatch):
     planned = lab.plan(**stored)
+    # what follows the deadline is what is tested
+    monkeypatch.setitem(s3._LIMITS, "read_timeout", 1)
     store.proxy.requests.clear()
     store.proxy.faults = [Fault(r"GET .*estore.archive( |$)", times=1, stall_at=5000)]
     result = lab.act(planned, **stored)
