@@ -58,7 +58,7 @@ class Store:
         options = {"patience_seconds": 20.0, **options}
         return object_source(client, backup, self.params, part_bytes=part_bytes, window=window, **options)
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Return as soon as ``condition`` holds; an AssertionError when it does not within ``seconds``."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -7,12 +7,13 @@ signature against the header that it receives, so signatures stay valid.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import re
 import socket
 import ssl
 import struct
+import termios
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -224,7 +225,7 @@ class S3Proxy:
             if fault.bytes_per_second:
                 self.closed.wait(len(piece) / fault.bytes_per_second)
         if fault.reset_at is not None and fault.reset_at <= length:
-            time.sleep(0.02)  # what was sent must arrive before the reset overtakes it
+            self._arrived(client)
             _reset(client)
             return False
         if fault.stall_at is not None and fault.stall_at <= length:
@@ -232,6 +233,11 @@ class S3Proxy:
                 client.recv(1)  # until the client gives up or the proxy is closed
             return False
         return fault.end_at is None or fault.end_at >= length
+
+    def _arrived(self, client: socket.socket) -> None:
+        """Wait until what was sent is at the other end: a reset overtakes what is still on its way."""
+        while struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0] and not self.closed.wait(0.005):
+            pass
 
 
 def _read_head(sock: socket.socket) -> tuple[bytes, bytes]:

@@ -81,7 +81,8 @@ def _compete(number, client, bucket, prefix, rounds, barrier, answers):
     for current in range(rounds):
         barrier.wait(120)
         try:
-            with S3Lease(client, bucket, prefix, f"run-{number}"):
+            # on a machine that is busy with all of them, to ask everybody takes its time
+            with S3Lease(client, bucket, prefix, f"run-{number}", seconds=180):
                 answers.put((current, True))
                 barrier.wait(120)
         except Locked:
@@ -111,8 +112,10 @@ def test_a_dead_owner_keeps_it_for_its_lease_and_no_longer(store, params, prefix
     began = time.monotonic()
     pid = os.fork()
     if not pid:
-        S3Lease(s3.client(params), store.bucket, prefix, "dead", seconds=3).__enter__()
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            S3Lease(s3.client(params), store.bucket, prefix, "dead", seconds=3).__enter__()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     while True:
         try:
@@ -127,7 +130,7 @@ def test_a_dead_owner_keeps_it_for_its_lease_and_no_longer(store, params, prefix
 
 
 def test_it_is_renewed_while_the_work_goes_on(store, params, prefix, lease):
-    with lease("long", seconds=6) as held:
+    with lease("long", seconds=12) as held:
         store.wait_for(lambda: held._entry["renewal"] >= 2, 60)
         held.check()
         assert holder(store.client, store.bucket, prefix, params)["remaining_seconds"] > 0
@@ -156,7 +159,7 @@ def test_an_owner_that_slept_notices_and_does_not_take_the_lock_back(store, para
     pid = os.fork()
     if not pid:
         try:
-            with lease("sleeper", seconds=4) as held:
+            with lease("sleeper", seconds=6) as held:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 held.check()
             os.write(writing, b"it did not notice")
@@ -166,7 +169,7 @@ def test_an_owner_that_slept_notices_and_does_not_take_the_lock_back(store, para
             os._exit(0)
     os.close(writing)
     os.waitpid(pid, os.WUNTRACED)
-    store.wait_for(lambda: holder(store.client, store.bucket, prefix, params) is None, 30)
+    store.wait_for(lambda: holder(store.client, store.bucket, prefix, params) is None)
     with lease("second") as second:
         os.kill(pid, signal.SIGCONT)
         with os.fdopen(reading) as told:
@@ -220,10 +223,10 @@ def test_a_store_that_is_busy_for_a_while_does_not_end_the_lease(store, prefix):
 
 
 def test_a_store_that_stays_away_ends_the_lease_in_its_time_and_no_sooner(store, prefix):
-    with S3Lease(store.client, store.bucket, prefix, "first", seconds=4) as held:
+    with S3Lease(store.client, store.bucket, prefix, "first", seconds=6) as held:
         began = lock.steady_now()
         store.proxy.faults = [Fault("PUT .*lock", status=503)]
-        with pytest.raises(Unknown, match="could not be renewed for 4 seconds"):
+        with pytest.raises(Unknown, match="could not be renewed for 6 seconds"):
             while True:
                 held.check()
                 assert lock.steady_now() - began < 60

