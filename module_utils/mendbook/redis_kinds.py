@@ -14,8 +14,10 @@ _WORDS = {
     "sessions": "sess session sessions sid phpredis_session session_id token tokens jwt oauth login logins "
     "sessionid sessionids jsessionid usersession usersessions authtoken accesstoken refreshtoken",
     "queues": "queue queues queued bull bullmq bq celery kombu unacked sidekiq resque rq arq kue job jobs task tasks "
-    "stream streams mq outbox inbox horizon hangfire dramatiq huey taskiq faktory delayed reserved dlq worker workers",
-    "locks": "lock locks locked mutex mutexes redlock redlocks dlock shedlock semaphore semaphores leader lease leases",
+    "stream streams mq outbox inbox horizon hangfire dramatiq huey taskiq asynq faktory delayed reserved dlq worker "
+    "workers",
+    "locks": "lock locks locked mutex mutexes redlock redlocks dlock shedlock semaphore semaphores leader lease leases "
+    "idempotency",
     "rate_limits": "rate ratelimit ratelimits ratelimiter rl throttle throttles throttling limit limits limiter quota "
     "quotas rack::attack attempts",
     "carts": "cart carts basket baskets checkout checkouts shoppingcart shoppingcarts",

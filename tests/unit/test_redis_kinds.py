@@ -8,8 +8,9 @@ NAMED = [
      "PHPREDIS_SESSION:q _session_id:2::ab laravel_session:1 django.contrib.sessions.cacheab refresh_token:7 "
      "oauth:access:1 jwt:1 user-sessions sessionid:ab JSESSIONID:ab usersession:1 accessToken:1 accesstoken:1"),
     ("queues", "bull:mail:wait bullmq:1 celery _kombu.binding.celery unacked_index sidekiq:stat queue:default "
-     "laravel_database_queues:default resque:worker:1 rq:job:1 orders.outbox retry dead jobs {q}:queue stream:orders"),
-    ("locks", "lock:order:1 order:1:lock redlock:a shedlock:b mutex stockLock:7 lease/leader"),
+     "laravel_database_queues:default resque:worker:1 rq:job:1 orders.outbox retry dead jobs {q}:queue stream:orders "
+     "asynq:{default}:pending"),
+    ("locks", "lock:order:1 order:1:lock redlock:a shedlock:b mutex stockLock:7 lease/leader idempotency-key:1"),
     ("rate_limits", "rate:10.0.0.1 ratelimit:user:1 rack::attack:1:req/ip throttle:a api_quota:7 limit:login"),
     ("carts", "cart:1 shoppingCart:1 basket-7 checkout:9 CART|1 shoppingcart:1"),
 ]  # fmt: skip
