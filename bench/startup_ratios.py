@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures what the wrapper costs: `--help` and `list` against `import click`, `run` against bare ansible-playbook.
+"""Measures what the wrapper costs: `--help` and `list` against `import click` and bare Python, `run` against bare
+ansible-playbook.
 
     python bench/startup_ratios.py --rounds 11
 
@@ -80,6 +81,7 @@ def main() -> None:
             (content / name).write_text(text)
         print(f"{'':34} {'minimum':>10} {'median':>10}   ratios")
         start = {"import click": [sys.executable, "-c", "import click"]}
+        start |= {"python, nothing else": [sys.executable, "-c", "pass"]}
         start |= {"mendbook --help": [*MENDBOOK, "--help"], "mendbook list": [*MENDBOOK, "list"]}
         met = show(measure(start, rounds * 3, env), {"mendbook --help": 1.2, "mendbook list": 1.5})
         env |= {
