@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bson
 from ansible.module_utils.mendbook import mongo_dump
 from ansible.module_utils.mendbook.mongo import Deployment, connect
+from ansible.module_utils.mendbook.mongo_batch import NO_ROOM_IN_CACHE
 from bson.codec_options import CodecOptions
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
 from restore_lab import RealDump
 
@@ -82,6 +84,22 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def insert_large(collection: Any, documents: Iterable[dict[str, Any]]) -> None:
+    """Insert documents of many MiB, each when a server with little cache has room for it."""
+
+    def inserted(document: dict[str, Any]) -> bool:
+        try:
+            collection.insert_one(document)
+        except WriteError as error:
+            if error.code != NO_ROOM_IN_CACHE:
+                raise
+            return False
+        return True
+
+    for document in documents:
+        wait_for(lambda document=document: inserted(document))
 
 
 def fill(database: Database[Any], name: str, mebibytes: int) -> None:

@@ -23,6 +23,8 @@ from .errors import MendError
 
 DUPLICATE_KEY = 11000
 UUID_MISMATCH = 361
+# the largest documents fill a small server's cache until it has written those before them
+NO_ROOM_IN_CACHE = 388
 # Elections take up to 12 seconds; the driver itself waits for a primary inside each attempt.
 _RETRY_PAUSES_SECONDS = (0.1, 0.5, 2, 5)
 _CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
@@ -57,9 +59,10 @@ class BatchWriter:
         With ``uuid`` the server itself refuses a batch that comes when the collection is no longer that one: one that
         was still on its way when a load ended must not make the dropped collection again.
 
-        A batch whose answer was lost is sent again; a duplicate ``_id`` then means that the document had arrived. The
-        order-free sum of the read-back decides in the end. Raises MendError with the namespace, the server's code and
-        the first document's _id; what is wrong with the connection itself leaves as pymongo's error.
+        A batch whose answer was lost, or for which there was no room in the server's cache yet, is sent again; a
+        duplicate ``_id`` then means that the document had arrived. The order-free sum of the read-back decides in the
+        end. Raises MendError with the namespace, the server's code and the first document's _id; what is wrong with the
+        connection itself leaves as pymongo's error.
         """
         resent = False
         pauses = iter(_RETRY_PAUSES_SECONDS)
@@ -68,10 +71,8 @@ class BatchWriter:
             try:
                 reply = self._send(collection, data, count, ordered and not resent, fallback, uuid)
             except driver.ConnectionFailure:
-                pause = next(pauses, None)
-                if pause is None:
+                if not _paused(pauses):
                     raise
-                time.sleep(pause)
                 resent = True
                 continue
             except driver.OperationFailure as error:
@@ -79,6 +80,9 @@ class BatchWriter:
             if reply is None:
                 # the carrier was not understood: some of it may have arrived
                 self.fallback = resent = True
+                continue
+            if _has_no_room(reply) and _paused(pauses):
+                resent = True
                 continue
             if _complete(reply, data, count, namespace, resent):
                 return
@@ -128,6 +132,18 @@ def each(data):
         length = _length_at(view, position)[0]
         yield view[position : position + length]
         position += length
+
+
+def _paused(pauses):
+    """Wait for the next of the pauses; False when there is none left."""
+    pause = next(pauses, None)
+    if pause is not None:
+        time.sleep(pause)
+    return pause is not None
+
+
+def _has_no_room(reply):
+    return any(error.get("code") == NO_ROOM_IN_CACHE for error in reply.get("writeErrors") or [])
 
 
 def _complete(reply, data, count, namespace, resent):

@@ -10,6 +10,7 @@ import pytest
 
 import backup_lab
 from backup_lab import BackupLab
+from dump_lab import insert_large
 from module_memory import measured
 from restore_lab import receipt_for
 
@@ -35,7 +36,8 @@ def test_a_backup_stays_below_256_mib(lab):
     for name, (number, size) in SHAPE.items():
         for start in range(0, number, 10_000):
             numbers = range(start, min(start + 10_000, number))
-            lab.database[name].insert_many({"_id": n, "noise": chance.randbytes(size - 50)} for n in numbers)
+            documents = ({"_id": n, "noise": chance.randbytes(size - 50)} for n in numbers)
+            insert_large(lab.database[name], documents) if size > MIB else lab.database[name].insert_many(documents)
     planned, _peak = measured("mend_mongo_backup", _ansible_check_mode=True, **lab.options)
     result, peak = measured("mend_mongo_backup", receipt=receipt_for(planned, "memory"), **lab.options)
     figures = result["figures"]

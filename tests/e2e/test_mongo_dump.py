@@ -19,7 +19,7 @@ from pymongo.database import Database
 from seeded_shop import seed
 
 import restore_lab
-from dump_lab import Taken, raw_documents, take
+from dump_lab import Taken, insert_large, raw_documents, take
 from restore_lab import Lab, run_module
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +38,7 @@ def fill(database: Database[Any]) -> None:
     odd += [bson.Timestamp(1, 1), bson.Decimal128("1.10"), datetime(1, 1, 1), bson.ObjectId()]
     database["odd_ids"].insert_many([{"_id": one, "n": n} for n, one in enumerate(odd)])
     database["odd_dates"].insert_many([{"_id": n, "at": bson.DatetimeMS(n * 10**15)} for n in (-9, 9)])
-    database["largest"].insert_one({"_id": 1, "noise": chance.randbytes(LARGEST)})
+    insert_large(database["largest"], [{"_id": 1, "noise": chance.randbytes(LARGEST)}])
     database["largest"].insert_many([{"_id": 10 + n, "size": "small"} for n in range(5000)])
     database["mixed"].insert_many([{"_id": n, "filler": "x" * chance.randrange(3000)} for n in range(3000)])
     database["system.js"].insert_one({"_id": "add", "value": bson.Code("function (a, b) { return a + b; }")})

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from dump_lab import insert_large
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,9 +71,8 @@ def largest_documents(database: Database[Any]) -> None:
     noise = random.Random(1).randbytes(8 * MIB)
     for name in ("huge", "enormous"):
         database[name].insert_many({"_id": number} for number in range(5000))
-        for number in range(5):
-            document = {"_id": 5000 + number, "noise": noise, "rest": bytes(8 * MIB - 100)}
-            database[name].insert_one(document)
+        rest = bytes(8 * MIB - 100)
+        insert_large(database[name], ({"_id": 5000 + number, "noise": noise, "rest": rest} for number in range(5)))
 
 
 @pytest.mark.parametrize("fill", [small_documents, largest_documents])

@@ -143,6 +143,18 @@ def test_every_kind_of_lost_connection_is_tried_again(error):
     insert(Server(error, error, {"n": 4}))
 
 
+def no_room(index):
+    return {"index": index, "code": 388, "errmsg": "transaction is too large and will not fit in the storage engine"}
+
+
+def test_a_document_that_finds_no_room_in_the_servers_cache_is_sent_until_it_does():
+    server = Server({"n": 3, "writeErrors": [no_room(3)]}, {"n": 1, "writeErrors": [duplicate(n) for n in range(3)]})
+    assert not insert(server).fallback
+    assert len(server.commands) == 2
+    error = failure(*[{"n": 3, "writeErrors": [no_room(3)]}] * 5)
+    assert (error.rule, error.details["code"]) == ("mongo_insert", 388)
+
+
 def test_an_ordered_batch_is_sent_again_unordered_or_the_first_duplicate_would_end_it():
     server = Server(driver.AutoReconnect("reset"), {"n": 4})
     insert(server, ordered=True)
