@@ -81,7 +81,8 @@ class BatchWriter:
                 # the carrier was not understood: some of it may have arrived
                 self.fallback = resent = True
                 continue
-            if _has_no_room(reply) and _paused(pauses):
+            # what has to keep its order is not filled up afterwards
+            if not ordered and _has_no_room(reply) and _paused(pauses):
                 resent = True
                 continue
             if _complete(reply, data, count, namespace, resent):

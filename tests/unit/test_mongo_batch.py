@@ -153,6 +153,9 @@ def test_a_document_that_finds_no_room_in_the_servers_cache_is_sent_until_it_doe
     assert len(server.commands) == 2
     error = failure(*[{"n": 3, "writeErrors": [no_room(3)]}] * 5)
     assert (error.rule, error.details["code"]) == ("mongo_insert", 388)
+    # the others of an ordered batch would come before it
+    with pytest.raises(MendError, match="code 388"):
+        insert(Server({"n": 3, "writeErrors": [no_room(3)]}), ordered=True)
 
 
 def test_an_ordered_batch_is_sent_again_unordered_or_the_first_duplicate_would_end_it():
