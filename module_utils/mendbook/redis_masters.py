@@ -36,10 +36,16 @@ def masters_now(access):
     found = topology(access)
     if found.kind == "cluster" and not found.whole:
         raise Refused(f"refused: {'; '.join(found.notes)}; keys of those would stay", rule="redis_nodes")
-    # one that has no slots and does not answer was replaced; a new one gets its first keys before its first slot
-    nodes = [node for node in found.masters if node.slots or node.error is None]
+    # of a cluster: one that has no slots and does not answer was replaced; a new one gets keys before its first slot
+    nodes = [node for node in found.masters if found.kind != "cluster" or node.slots or node.error is None]
     lost = [node for node in nodes if node.error or (node.slots and "fail" in node.flags)]
-    if lost or not nodes:
+    if not nodes:
+        raise MendError(
+            f"none of the servers that {access.address} knows is a master: look at their REPLICAOF",
+            rule="redis_master_lost",
+            details={"masters": []},
+        )
+    if lost:
         said = "; ".join(node.error.msg if node.error else f"{node.address} has failed" for node in lost)
         raise MendError(
             f"{len(lost)} of {len(nodes)} masters do not answer, and their keys would stay: {said}; wait until they "

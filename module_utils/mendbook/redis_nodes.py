@@ -155,12 +155,15 @@ def _replicated(access, info):
     entry = Node(access.host, access.port, _role(info), id=info.get("run_id"))
     entry.reach(access.client, info)
     top, nodes = entry, [entry]
-    if entry.role == "replica":
-        top = Node(info["master_host"], int(info["master_port"]), "master")
-        nodes.append(top)
-        _open(access, [top], _same_data_as(entry))
     # replicas may have replicas of their own
-    asked = [top]
+    while top.role == "replica" and top.error is None:
+        above = Node(top.info["master_host"], int(top.info["master_port"]), "master")
+        _open(access, [above], _same_data_as(top))
+        if above.id in {node.id for node in nodes}:
+            break
+        nodes.append(above)
+        top = above
+    asked = list(nodes)
     while asked:
         known = {node.id for node in nodes}
         found = [Node(host, port, "replica", master=node.id) for node in asked for host, port in _replicas_of(node)]

@@ -152,6 +152,38 @@ def test_a_replica_that_is_named_leads_to_its_master(replicated):
     assert result["done"][0]["object"] == f"127.0.0.1:{service.ports[0]}/0"
 
 
+def test_a_replica_of_a_replica_leads_to_the_master_of_both(own_redis):
+    lab = own_redis(replicas=2)
+    top, middle, last = lab.service.ports
+    lab.fill(cache=10)
+    lab.witness(last).execute_command("REPLICAOF", "127.0.0.1", str(middle))
+    until(lambda: counted(lab.service) == [10] * 3 and lab.witness(last).info()["master_link_status"] == "up", 60)
+    result = lab.flush("cache:*", uri=lab.service.uris[2])
+    assert result["state"] == "done" and result["done"][0]["object"] == f"127.0.0.1:{top}/0", result
+    until(lambda: counted(lab.service) == [0] * 3, 60)
+
+
+def test_a_replica_whose_master_is_gone_names_it_and_loses_nothing(own_redis):
+    lab = own_redis(replicas=1)
+    lab.fill(cache=3)
+    until(lambda: lab.witness(lab.service.ports[1]).dbsize() == 3, 60)
+    lab.service.processes[0].kill()
+    result = lab.plan("cache:*", uri=lab.service.uris[1])
+    assert (result["rc"], result["mend"]["rule"]) == (1, "redis_master_lost")
+    assert "1 of 1 masters do not answer" in result["msg"] and f":{lab.service.ports[0]}" in result["msg"]
+    assert result["mend"]["details"] == {"masters": [f"127.0.0.1:{lab.service.ports[0]}"]}
+    assert lab.witness(lab.service.ports[1]).dbsize() == 3
+
+
+def test_servers_that_are_replicas_of_each_other_have_no_master(own_redis):
+    lab = own_redis(replicas=1)
+    one, other = lab.service.ports
+    lab.witness(one).execute_command("REPLICAOF", "127.0.0.1", str(other))
+    result = lab.plan("cache:*")
+    assert (result["rc"], result["mend"]["rule"]) == (1, "redis_master_lost")
+    assert "look at their REPLICAOF" in result["msg"]
+
+
 def test_any_node_of_a_cluster_leads_to_all_of_it(cluster):
     for uri in cluster.service.uris[2], cluster.service.uris[5]:
         cluster.fill(cache=60)
