@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 
 import requirement
+from mendbook.sandbox import ports
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = ("2.19", "2.21")
@@ -34,6 +35,11 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # a job in the background of a shell without job control ignores SIGINT, and so would every process that a test stops
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# servers get ports where neither another worker nor a program under test looks: a killed one finds its own free again
+_PORTS = range(12000, 15000)
+_SHARE = len(_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+ports._LOWEST = _PORTS.start + _SHARE * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+ports._HIGHEST = ports._LOWEST + _SHARE
 # how long an example takes tells how busy this machine is
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
