@@ -76,6 +76,9 @@ def conclude(request: Request, story: Story, code: int, stop: Stop, watch: Watch
         # every host is well and yet ansible failed: an error between the plays
         return _outcome(request, hosts, "failed", 2, began, story.said() or f"ansible-playbook ended with {code}")
     word = next(host.word for host in hosts.values() if host.exit_code == decisive)
+    if not request.check and any(host.changed for host in hosts.values()):
+        # true of that host, and not of the run
+        word = word.removesuffix(" (nothing changed)")
     return _outcome(request, hosts, word, decisive, began)
 
 

@@ -177,6 +177,22 @@ def test_hosts_that_a_failure_kept_from_beginning_are_named_and_are_no_success(r
     assert conclude(request_, story, 2, Stopped(), watch, 0.0).exit_code == 7
 
 
+@pytest.mark.parametrize(
+    ("check", "changed", "word"),
+    [(False, True, "failed"), (False, False, "failed (nothing changed)"), (True, True, "failed (nothing changed)")],
+)
+def test_a_run_that_has_changed_one_host_does_not_say_that_nothing_was_changed(request_, check, changed, word):
+    story = told("a", "b")
+    done = {"changed": changed, "state": "done"}
+    failed = {"state": "failed (nothing changed)", "mend": {"reason": None}}
+    story.take({"event": "runner_on_ok", "event_data": {"host": "a", "task_action": "mend_note", "res": done}})
+    story.take({"event": "runner_on_failed", "event_data": {"host": "b", "task_action": "mend_note", "res": failed}})
+    story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1, "b": 1}, "failures": {"b": 1}}})
+    outcome = conclude(dataclasses.replace(request_, check=check), story, 2, Stopped(), Watched(), 0.0)
+    assert (outcome.word, outcome.exit_code) == (word, 2)
+    assert outcome.hosts["b"].word == "failed (nothing changed)"
+
+
 def test_hosts_without_a_task_in_a_run_that_went_well_are_not_named(request_):
     story = told()
     story.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}}})
