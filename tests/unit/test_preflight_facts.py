@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mendbook.preflight import script
+from mendbook.preflight import script, session
 from mendbook.preflight.facts import Clock, Space, clock, read
 from mendbook.preflight.reach import Deadline
 from mendbook.preflight.session import here
@@ -191,11 +191,26 @@ def test_a_host_that_hangs_is_left_at_the_deadline_with_what_it_said():
 
 def command_lines() -> set[str]:
     found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         # a process of somebody else may end just now
         with contextlib.suppress(OSError):
-            found.add(path.read_bytes().decode(errors="replace").rstrip("\0").replace("\0", " "))
+            line = Path(f"/proc/{name}/cmdline").read_bytes()
+            found.add(line.decode(errors="replace").rstrip("\0").replace("\0", " "))
     return found
+
+
+def test_the_last_words_of_a_shell_that_hears_nothing_are_kept(monkeypatch, tmp_path):
+    nologin = tmp_path / "nologin"
+    monkeypatch.setattr(script, "command", lambda _text: f"exec 0</dev/null; echo 'not available'; touch {nologin}")
+    send = session._Process.send
+
+    def after_its_end(process, data):
+        until(nologin.exists)
+        send(process, data)
+
+    monkeypatch.setattr(session._Process, "send", after_its_end)
+    facts = here(target(), [], Deadline.after(60))
+    assert (facts.began, facts.noise) == (False, "not available")
 
 
 def test_the_script_comes_over_stdin_and_no_word_of_it_stands_in_a_process_list():

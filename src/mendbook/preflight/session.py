@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -22,7 +23,9 @@ _CHUNK = 32768
 
 
 class _Stream(Protocol):
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """BrokenPipeError when nobody listens any more; what was said before that can still be received."""
+        ...
 
     def receive(self) -> bytes:
         """What came, empty at the end; TimeoutError when the deadline is over."""
@@ -75,23 +78,22 @@ def behind_plugin(ask: Callable[[str, str], tuple[str, float, float]], target: T
 def _converse(stream: _Stream, target: Target, text: str) -> Facts:
     rounds: list[tuple[float, float, str]] = []
     answer = b""
-    try:
-        stream.send(f"{text}{_secret(target)}\n".encode())
-        for _ in range(script.CLOCK_ROUNDS):
-            sent = time.time()
-            stream.send(b"\n")
-            while len(said := _times(answer.decode("utf-8", "replace"))) == len(rounds):
-                if not (data := stream.receive()):
+    # what comes up to an error still says something; facts.complete tells that it is not all
+    with contextlib.suppress(OSError):
+        with contextlib.suppress(BrokenPipeError):
+            stream.send(f"{text}{_secret(target)}\n".encode())
+            for _ in range(script.CLOCK_ROUNDS):
+                sent = time.time()
+                stream.send(b"\n")
+                while len(said := _times(answer.decode("utf-8", "replace"))) == len(rounds):
+                    if not (data := stream.receive()):
+                        break
+                    answer += data
+                if len(said) == len(rounds):
                     break
-                answer += data
-            if len(said) == len(rounds):
-                break
-            rounds.append((sent, time.time(), said[-1]))
+                rounds.append((sent, time.time(), said[-1]))
         while len(answer) < MAX_ANSWER_BYTES and (data := stream.receive()):
             answer += data
-    except (TimeoutError, OSError):
-        # what came until now still says something; facts.complete tells that it is not all
-        pass
     known = facts.read(answer.decode("utf-8", "replace"))
     known.clock = facts.clock(rounds)
     return known
@@ -112,7 +114,12 @@ class _Channel:
 
     def send(self, data: bytes) -> None:
         self._channel.settimeout(self._deadline.left())
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise BrokenPipeError from error
 
     def receive(self) -> bytes:
         self._channel.settimeout(self._deadline.left())
