@@ -11,6 +11,7 @@ from typing import Any
 import mend_mongo_restore
 import mend_postgres_sessions_info
 import mend_s3_backup_info
+import paramiko
 import pytest
 from ansible.module_utils.mendbook import reach, reach_ssh
 from ansible.module_utils.mendbook.errors import MendError
@@ -29,6 +30,7 @@ class Estore:
     def __init__(self, bastion: Any, path: str) -> None:
         self._bastion = bastion
         self.options = {"uri": bastion.mongo_uri, "via": bastion.via, "database": "estore", "path": path}
+        self.options["connect_timeout_seconds"] = 30
         bastion.at_mongo(lambda client: live_data(client["estore"]))
 
     def plan(self, **changes):
@@ -58,7 +60,11 @@ def nothing_stays_open():
     threads, resolver = set(threading.enumerate()), socket.getaddrinfo
     yield
     assert socket.getaddrinfo is resolver
-    assert [thread for thread in set(threading.enumerate()) - threads if "pymongo" not in thread.name] == []
+    left = [thread for thread in set(threading.enumerate()) - threads if "pymongo" not in thread.name]
+    for thread in left:
+        # one that has done its work may still be ending
+        thread.join(30)
+    assert [thread for thread in left if thread.is_alive()] == []
 
 
 def fetch(via: str, host: str = NAME, port: int = 9, seconds: float = 30) -> str:
@@ -85,7 +91,7 @@ def test_a_database_is_restored_through_the_bastion(bastion, estore):
 
 
 def test_without_the_way_there_the_names_mean_nothing(estore):
-    result = estore.plan(via=None, connect_timeout_seconds=1)
+    result = estore.plan(via=None, connect_timeout_seconds=5)
     assert (result["rc"], result["mend"]["rule"]) == (1, "mongo_dns"), result["msg"]
 
 
@@ -178,6 +184,13 @@ def test_a_bastion_is_known_by_the_alias_of_the_configuration(ssh_hosts, tmp_pat
 def test_a_bastion_that_falls_silent_is_noticed(ssh_hosts, monkeypatch):
     monkeypatch.setattr(reach_ssh, "_KEEPALIVE_SECONDS", 1)
     monkeypatch.setattr(reach_ssh, "_SILENCE_SECONDS", 2)
+    end_channel = paramiko.Channel._unlink
+
+    def ended_long_before_the_transport(channel):
+        end_channel(channel)
+        time.sleep(1)
+
+    monkeypatch.setattr(paramiko.Channel, "_unlink", ended_long_before_the_transport)
     lab = ssh_hosts(["bastion"])
     via = f"ssh://bastion?config={lab.ssh_config}"
     with pytest.raises(MendError, match="the connection to the bastion ops@bastion was lost") as failed:
