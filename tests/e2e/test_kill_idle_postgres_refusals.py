@@ -197,6 +197,9 @@ def test_a_lock_goes_with_its_session(pg):
         with connect({"uri": pg.uri, **TIMEOUTS}, run="r1") as server, postgres_lock.lock(server):
             pg.admin.execute("select pg_terminate_backend(%s)", [server.pid])
             server.connection.execute("select 1")
+    # its client is told a little before it has gone
+    there = "select count(*) from pg_stat_activity where pid = %s"
+    until(lambda: pg.admin.execute(there, [server.pid]).fetchone() == (0,))
     assert len(pg.act(planned)["done"]) == 1
 
 
