@@ -25,7 +25,7 @@ from requirement import missing
 from ssh_network import ENDS_WITH_US, Networks, in_network
 from ssh_tree import HOST_KEY, USER, host_tree, key_pair
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 _NUMBERS = itertools.count()
 # a network for documentation, that no machine has
 _BEHIND = "192.0.2."

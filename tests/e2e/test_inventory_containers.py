@@ -39,7 +39,7 @@ def seen(docker_engine, monkeypatch):
 def listed(inventory, collections) -> dict:
     command = [str(BINS / "ansible-inventory"), "-i", str(inventory), "--list"]
     environment = collections | {"PATH": "/usr/bin", "HOME": str(inventory.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

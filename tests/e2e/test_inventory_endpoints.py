@@ -13,6 +13,7 @@ import yaml
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["ssh_lab", "postgres_lab", "bastion_lab"]
+ROLES = ("postgres_sessions", "mongo_verify", "redis_info")
 ENDPOINTS = ("estore", "shop", "shop_cache", "estore_backups")
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "inventory" / "endpoints"
@@ -53,7 +54,8 @@ def sandbox_secrets(bastion) -> dict[str, str]:
 def test_every_kind_of_endpoint_is_reached_through_the_bastion(bastion, playbook):
     bastion.at_mongo(lambda client: client["estore"]["orders"].insert_one({"at": 1}))
     names = ("diagnose_postgres", "verify_mongo", "diagnose_redis", "check_backups")
-    played = playbook([{"import_playbook": str(ROOT / "playbooks" / f"{name}.yml")} for name in names])
+    plays = [{"import_playbook": str(ROOT / "playbooks" / f"{name}.yml")} for name in names]
+    played = playbook(plays, variables={f"{role}_connect_timeout_seconds": 30 for role in ROLES})
     assert played.results, played.stdout + played.stderr
     (sessions,) = played.of("mend_postgres_sessions_info")
     assert sessions["reached"]["tls"] and sessions["reached"]["address"].startswith("db.inside:"), sessions
@@ -75,7 +77,7 @@ def test_mendbook_run_goes_the_same_way_and_names_a_bastion_that_does_not_let_us
         done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=180)
         return done.returncode, done.stdout + done.stderr
 
-    code, words = run()
+    code, words = run("-e", "postgres_sessions_connect_timeout_seconds=30")
     assert code == 0, words
     code, words = run("-e", f"mend_via={bastion.via.replace('bastion?', 'nobody@bastion?')}")
     assert code == 2 and "login to the bastion nobody@bastion was refused" in words, words

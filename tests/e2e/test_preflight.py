@@ -13,7 +13,7 @@ from ssh_lab import SshHosts
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["ssh_lab"]
 # who hangs costs all of the time, the others have plenty of it
-HANGING, SHORT, LONG = "stuck,mute", "8s", "60s"
+HANGING, SHORT, LONG = "stuck,mute", "20s", "90s"
 BECOME = {"ansible_become": True}
 _OLD_PYTHON = """#!/usr/bin/python3
 import sys

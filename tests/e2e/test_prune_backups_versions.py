@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.e2e
 def lab(sandbox, s3_client, request) -> BucketLab:
     """A bucket of its own that keeps versions. Its young backups are there before a test's, so each puts one more last:
     the complete one that was written last stays, however old it is."""
-    bucket = f"versions-{abs(hash(request.node.nodeid)) % 10**8}"
+    bucket = f"versions-{uuid4().hex}"
     s3_client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket="lock" in request.node.name)
     s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     lab = BucketLab(s3_client, sandbox.status()["s3"], bucket, "daily/")
