@@ -23,6 +23,8 @@ MAX_BYTES = 1 << 20
 HIDDEN = "********"
 # a shorter text is in every other word; hiding it would tell what it is
 MIN_HIDDEN = 4
+# ansible hides a number in which a secret stands, and a count is no number then
+MIN_DIGITS = 6
 RULE = "secrets"
 # What the gate, ansible and the wrapper read in a result. A secret is hidden wherever it stands, by ansible in values,
 # here in keys, too; one that stands in these would make a success of a failure, or a change of what destroys.
@@ -115,10 +117,11 @@ def _texts(value):
 def _require_hidable(option, texts):
     """Refuse a secret whose hiding would change what a result says."""
     for text in filter(None, texts):
-        if any(text in word for word in VALUES) or (len(text) >= MIN_HIDDEN and any(text in word for word in KEYS)):
+        words = VALUES + (KEYS if len(text) >= MIN_HIDDEN else ())
+        if any(text in word for word in words) or (text.isdigit() and len(text) < MIN_DIGITS):
             raise Refused(
-                f"refused: the secret in {option} is part of a word that every answer is made of, so it cannot be "
-                "hidden in one; choose a longer password",
+                f"refused: the secret in {option} is part of a word or a number that every answer is made of, so it "
+                "cannot be hidden in one; choose a longer password",
                 rule=RULE,
             )
 

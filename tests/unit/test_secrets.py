@@ -135,7 +135,7 @@ def test_a_short_text_is_not_hunted_for():
 
 
 @pytest.mark.parametrize(
-    "secret", ["s", "troy", "destroy", "fail", "failed", "plan", "change", "locked", "state", "caps"]
+    "secret", ["s", "troy", "destroy", "fail", "failed", "plan", "change", "locked", "state", "caps", "12345"]
 )
 @pytest.mark.parametrize("option", ["password", "uri"])
 def test_a_secret_that_stands_in_the_words_of_every_answer_is_refused_without_it(option, secret):
@@ -146,7 +146,9 @@ def test_a_secret_that_stands_in_the_words_of_every_answer_is_refused_without_it
     assert caught.value.rule == "secrets" and f" {secret} " not in caught.value.msg
 
 
-@pytest.mark.parametrize("secret", ["x", "ops", "root", "redis", "secret", "postgres", "changeme", "redis://:@cache1"])
+@pytest.mark.parametrize(
+    "secret", ["x", "ops", "root", "redis", "secret", "postgres", "changeme", "123456", "redis://:@cache1"]
+)
 def test_a_poor_password_that_can_be_hidden_is_nobody_s_business(secret):
     assert resolve_options({"password": secret}, SPEC, ask)[0] == {"password": secret}
 
