@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from tempfile import mkdtemp
+from secrets import token_hex
 
 import pymongo
 import pytest
@@ -35,9 +35,8 @@ def server():
     # in memory where there is room: a swap waits for the journal at each step, and here there are thousands
     memory = Path("/dev/shm")  # noqa: S108
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    with mendbook.sandbox.start(
-        ("mongo",), directory=mkdtemp(prefix="mendbook-", dir=memory) if roomy else None
-    ) as box:
+    # a folder that was there before would stay
+    with mendbook.sandbox.start(("mongo",), directory=memory / f"mendbook-{token_hex(4)}" if roomy else None) as box:
         yield box
 
 
