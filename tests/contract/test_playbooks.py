@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import copy
 
 import pytest
@@ -66,6 +67,16 @@ def test_a_misspelt_key_of_ansible_cfg_is_found(tmp_path):
     text = (content.ROOT / "ansible.cfg").read_text(encoding="utf-8")
     (tmp_path / "ansible.cfg").write_text(text.replace("network_group_modules", "network_groop_modules"))
     assert content.command("ansible-config", "validate", "-t", "all", root=tmp_path).returncode != 0
+
+
+def test_ansible_cfg_carries_the_settings_for_fleets():
+    found = configparser.ConfigParser(interpolation=None)
+    found.read(content.ROOT / "ansible.cfg")
+    ssh = found["ssh_connection"]
+    assert (found["defaults"]["forks"], found["connection"]["pipelining"]) == ("20", "True")
+    assert {"ControlMaster=auto", "ControlPersist=600s", "ServerAliveInterval=5"} <= set(ssh["ssh_args"].split())
+    # a change that was cut off must not be started again by itself; linear is ansible's default
+    assert "retries" not in ssh and "reconnection_retries" not in ssh and "strategy" not in found["defaults"]
 
 
 def test_the_inventories_name_no_variable_that_nothing_reads():
