@@ -20,7 +20,8 @@ options:
   patterns:
     description:
       - Keys that match one of these patterns, as Redis' C(KEYS) means them (V(*), V(?), V([abc]), V(\\) before a
-        character that is meant itself). One that matches every key is refused.
+        character that is meant itself). One that matches every key is refused, and one without two fixed characters,
+        one beside the other, such as V([^x]*), may mean every key and needs O(confirm).
     type: list
     elements: str
     default: []

@@ -7,6 +7,7 @@ from collections import Counter
 
 from .plan import cap, make_plan, refusal
 from .plan_text import bytes_text
+from .redis_flush_select import wide_patterns
 from .redis_kinds import KINDS
 
 # what must be as it was planned; the keys themselves come and go
@@ -57,8 +58,8 @@ def flush_plan(seen, params):
     return make_plan(
         module="mend_redis_flush",
         target=target,
-        # a cache fills itself again; of a whole database nobody can say that it was one
-        risk="destroys" if params["whole_database"] else "changes",
+        # a cache fills itself again; of a whole database nobody can say that it was one, in whatever words it is named
+        risk="destroys" if params["whole_database"] or wide_patterns(params) else "changes",
         changes=changes,
         totals={"count": count, "bytes": _bytes(samples), "share": share},
         remains={"keys": keys - count, "kept": sum(one.kept for one in samples)},
@@ -141,6 +142,13 @@ def _notes(seen, samples, kinds, count, params):
     if params["all_databases"]:
         listed = ", ".join(sorted({str(one.database) for one in samples})) or "none has keys"
         notes.append(f"ALL DATABASES of this server are emptied: {listed}")
+    wide = wide_patterns(params)
+    if wide:
+        names = ", ".join(wide)
+        notes.append(
+            f"{names}: may mean nearly every key, for want of a text of its own (two fixed characters, one beside the "
+            "other), and is confirmed like redis_flush_whole_database"
+        )
     if not count:
         notes.append("nothing to remove: no key matches and may go")
     else:

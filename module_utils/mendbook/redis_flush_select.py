@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .errors import MendError, Nothing, Refused
-from .redis_glob import as_bytes, matcher, takes_all
+from .redis_glob import as_bytes, matcher, names_keys, takes_all
 from .redis_kinds import KINDS, Recognizer
 
 EVERYTHING = b"*"
@@ -44,6 +44,11 @@ def check_options(params):
         raise MendError("database is a number from 0 on", rule="database")
     if not 0 < params["max_share"] <= 1:
         raise MendError(f"max_share is {params['max_share']}, not a share between 0 and 1", rule="max_share")
+
+
+def wide_patterns(params):
+    """Return the patterns that may take nearly every key, because they have no text of their own."""
+    return [pattern for pattern in params["patterns"] if not names_keys(pattern)]
 
 
 class Selector:

@@ -5,10 +5,32 @@ from __future__ import annotations
 
 import re
 
+_BYTES = range(256)
+# a [...] of so few is still a text that somebody meant, such as [Cc]ache
+_FEW = 3
+_OWN_TEXT = 2
+
 
 def takes_all(pattern):
-    """Whether a pattern holds nothing but wildcards, so that it means every key."""
-    return "*" in pattern and not pattern.strip("*?")
+    """Whether a pattern holds nothing but wildcards, so that it means every key, or every one of some length."""
+    turns = list(_turns(as_bytes(pattern)))
+    return None in turns and all(len(turn) == len(_BYTES) for turn in turns if turn is not None)
+
+
+def names_keys(pattern):
+    """Whether a pattern says by a text of its own which keys it means: two characters of it, one beside the other.
+
+    What does not may take nearly every key: ``*``, ``[^x]*``, ``[a-z0-9]*``, ``*:*``, and ``a*`` with its 35 sisters.
+    A pattern without any wildcard is the name of one key, however short.
+    """
+    run = longest = 0
+    named = True
+    for turn in _turns(as_bytes(pattern)):
+        fixed = turn is not None and len(turn) <= _FEW
+        run = run + 1 if fixed else 0
+        longest = max(longest, run)
+        named = named and fixed
+    return named or longest >= _OWN_TEXT
 
 
 def matcher(patterns):
@@ -43,29 +65,45 @@ def _regex(pattern, number):
 
 
 def _pieces(pattern):
-    """The regular expressions between the stars of a pattern, with every turn of Redis' own stringmatchlen()."""
-    pieces, at = [b""], 0
-    while at < len(pattern):
-        char = pattern[at : at + 1]
-        at += 1
-        if char == b"*":
+    """The regular expressions between the stars of a pattern."""
+    pieces = [b""]
+    for turn in _turns(pattern):
+        if turn is None:
             pieces.append(b"")
-            continue
-        if char == b"?":
-            piece = b"."
-        elif char == b"[":
-            piece, at = _class(pattern, at)
         else:
-            if char == b"\\" and at < len(pattern):
-                char = pattern[at : at + 1]
-                at += 1
-            piece = re.escape(char)
-        pieces[-1] += piece
+            pieces[-1] += _one_of(turn)
     return pieces
 
 
+def _one_of(allowed):
+    """The regular expression for one byte of these; of nothing, for what matches nothing."""
+    if len(allowed) == len(_BYTES):
+        return b"."
+    return b"[%s]" % b"".join(b"\\x%02x" % byte for byte in allowed) if allowed else b"(?!)"
+
+
+def _turns(pattern):
+    """The bytes that a pattern allows at each place, None for a star: every turn of Redis' own stringmatchlen()."""
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == 0x2A:  # *
+            yield None
+        elif char == 0x3F:  # ?
+            yield _BYTES
+        elif char == 0x5B:  # [
+            allowed, at = _class(pattern, at)
+            yield allowed
+        else:
+            if char == 0x5C and at < len(pattern):  # a backslash
+                char = pattern[at]
+                at += 1
+            yield [char]
+
+
 def _class(pattern, at):
-    """One ``[...]`` that begins at ``at``: its regular expression, and where the pattern goes on."""
+    """One ``[...]`` that begins at ``at``: the bytes that it allows, and where the pattern goes on."""
     negated = pattern[at : at + 1] == b"^"
     at += negated
     taken = set()
@@ -81,9 +119,8 @@ def _class(pattern, at):
         else:
             taken.add(pattern[at])
         at += 1
-    allowed = sorted(set(range(256)) - taken if negated else taken)
-    # a class of nothing matches nothing; a missing bracket at the end is forgiven
-    return (b"[%s]" % b"".join(b"\\x%02x" % byte for byte in allowed) if allowed else b"(?!)"), at + 1
+    # a missing bracket at the end is forgiven
+    return sorted(set(_BYTES) - taken if negated else taken), at + 1
 
 
 def _signed(byte):

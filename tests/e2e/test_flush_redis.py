@@ -65,11 +65,18 @@ def test_the_playbook_clears_a_cluster_by_pattern_and_whole(cluster, playbook):
     played, result = play(**patterns)
     assert played.rc == 0 and (result["changed"], result["state"]) == (False, "nothing to do")
 
+    played, result = play(patterns=["[^x]*", "x*"], keep=["sess:*"])
+    assert played.rc != 0 and len(cluster.keys()) == 3 and result["mend"]["rule"] == "confirm"
+    target = result["plan"]["target"]["id"]
+    assert result["plan"]["risk"] == "destroys" and f"redis_flush_confirm={target}" in result["msg"]
+    assert any("[^x]*, x*: may mean nearly every key" in note for note in result["plan"]["notes"])
+    played, result = play(patterns=["[^x]*"], keep=["sess:*", "other"], confirm=target)
+    assert played.rc == 0 and result["state"] == "done" and cluster.keys() == {b"sess:1", b"other"}
+
     whole = {"whole_database": True}
     played, result = play(**whole)
-    assert played.rc != 0 and len(cluster.keys()) == 3
+    assert played.rc != 0 and len(cluster.keys()) == 2
     assert [entry["rule"] for entry in result["mend"]["details"]["refusals"]] == ["kind sessions", "confirm"]
-    target = result["plan"]["target"]["id"]
     assert f"redis_flush_confirm={target}" in result["msg"]
 
     played, result = play(**whole, include_kinds=["sessions"], confirm=target)

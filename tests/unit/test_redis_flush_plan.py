@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from ansible.module_utils.mendbook.guard import guard
 from ansible.module_utils.mendbook.plan import drift, refusals_in
 from ansible.module_utils.mendbook.redis_flush_plan import Seen, flush_plan
 from ansible.module_utils.mendbook.redis_flush_sample import Sample
@@ -100,6 +101,27 @@ def test_a_whole_database_is_confirmed_by_the_target_and_its_number():
     assert everything["target"]["id"] == "redis@10.0.0.1:7000/*"
     assert "ALL DATABASES of this server are emptied: 0, 3" in notes(everything)
     assert plan["fingerprint"] != everything["fingerprint"]
+
+
+@pytest.mark.parametrize("patterns", [["[^x]*"], ["[^x]*", "x*"], ["[a-z0-9]*"], ["cache:*", "*:*"], ["a*", "b*"]])
+def test_every_key_in_other_words_is_confirmed_like_a_whole_database(patterns):
+    plan = plan_of(sample(), patterns=patterns)
+    target = plan["target"]["id"]
+    assert plan["risk"] == "destroys" and f"{patterns[-1]}: may mean nearly every key" in notes(plan)
+    (refused,) = guard(plan, confirm=None, variable="redis_flush_confirm")
+    assert (refused["rule"], refused["limit"]) == ("confirm", target)
+    assert refused["override"] == f"add -e redis_flush_confirm={target}"
+    assert guard(plan, confirm=target, variable="redis_flush_confirm") == []
+    # what is kept does not make it narrow, and the cap of the share counts all the same
+    assert plan_of(sample(), patterns=patterns, keep=["sess:*"])["risk"] == "destroys"
+    assert rules(plan_of(sample(keys=200, count=181), patterns=patterns)) == ["cap share of the keys"]
+
+
+@pytest.mark.parametrize("patterns", [["cache:*"], ["*:tmp", "user:[0-9]*:cart"], ["a", "b"]])
+def test_patterns_with_a_text_of_their_own_need_no_confirmation(patterns):
+    plan = plan_of(sample(keys=100, count=100), patterns=patterns)
+    assert plan["risk"] == "changes" and "every key" not in notes(plan)
+    assert guard(plan, confirm=None, variable="redis_flush_confirm") == []
 
 
 def test_keys_that_come_and_go_are_no_drift_and_many_more_are():

@@ -3,7 +3,18 @@
 import time
 
 import pytest
-from ansible.module_utils.mendbook.redis_glob import matcher, takes_all
+from ansible.module_utils.mendbook.redis_glob import as_bytes, matcher, names_keys, takes_all
+from hypothesis import given
+from hypothesis import strategies as st
+
+# what patterns are made of, and parts of classes that end somewhere or nowhere
+PATTERNS = st.lists(
+    st.one_of(
+        st.sampled_from(["*", "?", "[", "]", "^", "-", "\\", "[^x]", "[^]", "[a-z0-9]", "[Cc]", "[]"]),
+        st.characters(codec="utf-8"),
+    ),
+    max_size=12,
+).map("".join)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +60,69 @@ def test_many_stars_and_a_long_key_take_no_time():
     assert time.perf_counter() - began < 20
 
 
-@pytest.mark.parametrize("pattern", ["*", "**", "?*", "*?*", "??**"])
+@pytest.mark.parametrize("pattern", ["*", "**", "?*", "*?*", "??**", "[^]*", "*[^]?", "*[^"])
 def test_a_pattern_that_means_every_key_is_known(pattern):
     assert takes_all(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["", "?", "a*", "*:*", "[*]", r"\*"])
+@pytest.mark.parametrize("pattern", ["", "?", "a*", "*:*", "[*]", r"\*", "[^x]*", "[]*"])
 def test_other_patterns_do_not_mean_every_key(pattern):
     assert not takes_all(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["cache:*", "*:tmp", "user:[0-9]*:cart", "[0-9]*:tmp", "*product*", "c:*", "?ache:*", "[Cc][Aa]*", r"*\*\?*", "é*"]
+    + ["a", "cache", "[ab]", r"\*"],
+)
+def test_a_pattern_with_a_text_of_its_own_says_what_it_means(pattern):
+    assert names_keys(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "?*",
+        "[^x]*",
+        "*[^x]",
+        "[a-z0-9]*",
+        "[a-z][a-z]*",
+        "*:*",
+        "?*:*?",
+        "a*",
+        "*e*",
+        "?",
+        "[^]",
+        "[!-~]*",
+        "*[abcd]",
+    ],
+)
+def test_a_pattern_without_a_text_of_its_own_may_mean_nearly_every_key(pattern):
+    assert not names_keys(pattern)
+
+
+@given(PATTERNS, PATTERNS)
+def test_no_wildcards_take_the_text_of_a_pattern_away(before, after):
+    # what stands before must have ended its class and its backslash
+    whole = before.replace("[", "").replace("\\", "")
+    assert names_keys(whole + "cache:" + after) and names_keys("cache:" + after)
+
+
+@given(PATTERNS, st.integers(1, 6))
+def test_what_has_a_text_of_its_own_takes_few_of_all_keys(pattern, length):
+    """Of the keys that are one byte again and again; what takes more of them is nobody's text."""
+    taken = sum(1 for byte in range(256) if matcher([pattern])(bytes([byte]) * length))
+    assert taken <= 3 or not names_keys(pattern)
+
+
+@given(PATTERNS, st.binary(min_size=60, max_size=80))
+def test_what_means_every_key_takes_any_that_is_long_enough(pattern, key):
+    if takes_all(pattern):
+        assert matcher([pattern])(key) and not names_keys(pattern)
+
+
+@given(PATTERNS)
+def test_a_pattern_without_wildcards_is_one_key(pattern):
+    plain = pattern.translate(dict.fromkeys(map(ord, "*?[\\")))
+    assert names_keys(plain) and matcher([plain])(as_bytes(plain))
