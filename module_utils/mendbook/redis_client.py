@@ -84,9 +84,12 @@ class Access:
             pool.release(pool.get_connection())
         return client
 
-    def error(self, error, host, port, doing=""):
-        """Return the `MendError` for an error of the driver that a client of this server has raised."""
-        return translate(error, self.params, doing, address_text(host, port))
+    def error(self, error, host, port, doing="", keys=()):
+        """Return the `MendError` for an error of the driver that a client of this server has raised.
+
+        ``keys`` are the patterns (bytes) of the keys that it was asked about.
+        """
+        return translate(error, self.params, doing, address_text(host, port), keys)
 
     def close(self):
         for client in self._clients:

@@ -13,6 +13,7 @@ import redis
 from .errors import MendError
 from .plan_text import clean
 from .redis_options import hosts_in, secrets_in
+from .redis_rights import allowing, denied, who
 
 _HOSTNAME_MISMATCH, _IP_MISMATCH, _EXPIRED, _NOT_YET = 62, 64, 10, 9
 # (rule, stage, pattern, words): what the server says, with the word that it begins with; the first that matches
@@ -118,7 +119,6 @@ _ANSWERS = (
 )
 # what we do, and what the driver says, while there is no connection yet
 CONNECTING, _CONNECTING = "connecting", "connecting to"
-_PERMISSION = re.compile(r"permissions? to run the '([^']+)'")
 _UNKNOWN = re.compile(r"unknown command [`'](\w+)", re.IGNORECASE)
 _CLOSED = (
     "the connection was closed: the server stopped, somebody ended it, or it speaks TLS (rediss://) or is not Redis"
@@ -135,8 +135,10 @@ _SILENT = (
 )
 
 
-def translate(error, params, doing="", address=None):
+def translate(error, params, doing="", address=None, keys=()):
     """Return the `MendError` for a driver's error; no password appears in its words.
+
+    ``keys`` are the patterns (bytes) of the keys that the command was for, if it was for keys.
 
     ``details.stage`` says how far it came: ``dns``, ``tcp``, ``tls``, ``login`` or ``command``; ``details.command`` is
     the command that the user may not run, or that there is not, when that is it.
@@ -144,7 +146,13 @@ def translate(error, params, doing="", address=None):
     said = " ".join(part for part in (getattr(error, "status_code", None), *str(error).split()) if part)
     for secret in secrets_in(params):
         said = said.replace(secret, "***")
-    rule, stage, words, command = _classify(error, said)
+    rights = []
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        command, rights = denied(said, keys)
+        what = command or ("these keys" if "key" in said else "this")
+        rule, stage, words = "redis_permission", "command", f"the user {clean(who(params), 100)} may not use {what}"
+    else:
+        rule, stage, words, command = _classify(error, said)
     if (params.get("uri") or "").startswith("rediss://"):
         if rule == "redis_timeout":
             words += "; a server without TLS does not answer to rediss:// either"
@@ -156,7 +164,11 @@ def translate(error, params, doing="", address=None):
     details = {"address": where, "stage": stage}
     if command:
         details["command"] = command
-    return MendError(f"Redis at {where}{doing}: {words} (it says: {clean(said, 300)})", rule=rule, details=details)
+    words += f" (it says: {clean(said, 300)})"
+    if rights:
+        # at the end, where it is copied from
+        words += f"; {allowing(params, rights)}"
+    return MendError(f"Redis at {where}{doing}: {words}", rule=rule, details=details)
 
 
 @contextmanager
@@ -169,11 +181,6 @@ def translated(params, doing="", address=None):
 
 
 def _classify(error, said):
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        found = _PERMISSION.search(said)
-        command = found.group(1).replace("|", " ").upper() if found else None
-        what = command or ("these keys" if "key" in said else "this")
-        return "redis_permission", "command", f"the user may not use {what}: give it the right by ACL SETUSER", command
     for rule, stage, pattern, words in _ANSWERS:
         if re.search(pattern, said, re.IGNORECASE if rule == "redis_command" else 0):
             unknown = _UNKNOWN.search(said)

@@ -158,16 +158,18 @@ class Flush:
 
     def _may(self, access, node):
         """What this master has against removing keys, as refusals: no right, or it takes no writes."""
+        keys = []
         try:
-            self._try(node)
+            self._try(node, keys)
         except redis.RedisError as error:
-            said = access.error(error, node.host, node.port, "asking whether keys may be removed")
+            said = access.error(error, node.host, node.port, "asking whether keys may be removed", keys)
             return [refusal(said.rule, said.msg, said.details.get("command"))]
         return []
 
-    def _try(self, node):
+    def _try(self, node, keys):
         """Remove a key that cannot be there. That changes nothing, and is refused like the removal of any other.
 
+        ``keys`` gets every pattern of which no key may go.
         There is nothing like it for FLUSHDB, and only newer servers tell beforehand, if they are allowed to.
         """
         if self._selector.at_once:
@@ -178,7 +180,7 @@ class Flush:
             if b"permission" in said:
                 raise redis.exceptions.NoPermissionError(said.decode())
             return
-        name = secrets.token_hex(16).encode()
+        name, denied = secrets.token_hex(16).encode(), None
         for pattern in self._selector.patterns:
             plain = not set(b"?[\\") & set(pattern) and b"*" in pattern
             try:
@@ -186,8 +188,13 @@ class Flush:
             except (redis.exceptions.MovedError, redis.exceptions.AskError):
                 pass  # another master has its slot; the right is there
             except redis.exceptions.NoPermissionError as error:
-                if plain or "unlink" in str(error):
+                if "unlink" in str(error):
                     raise
+                if plain:
+                    keys.append(pattern)
+                    denied = error
+        if denied is not None:
+            raise denied
 
     def _items(self, plan, failed):
         rounds = self._rounds

@@ -191,7 +191,7 @@ class Rounds:
     def _translated(self, this):
         place, error = this.error
         if isinstance(error, redis.RedisError):
-            return self._access.error(error, place.node.host, place.node.port, "removing keys")
+            return self._access.error(error, place.node.host, place.node.port, "removing keys", self._selector.patterns)
         return error
 
     def _unsettled(self, this):

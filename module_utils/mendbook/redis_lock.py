@@ -19,6 +19,7 @@ from .errors import Locked, Refused
 from .plan_text import clean
 from .redis_client import client_name
 from .redis_options import APPLICATION
+from .redis_rights import allowing, who
 
 # who waits for its turn, and who has it
 _WANTS, _HOLDS = f"{APPLICATION}-wants", f"{APPLICATION}-holds"
@@ -190,10 +191,11 @@ def _locked(node, one):
 
 
 def _not_allowed(access, node):
-    user = access.endpoint.username or "default"
+    user = clean(who(access.params), 100)
+    allowed = allowing(access.params, ["+client|setname", "+client|list"])
     return Refused(
-        f"refused: {user} may not use CLIENT SETNAME and CLIENT LIST at {node.address}, by which runs see each other, "
-        f"so two could meet; an administrator can allow it: ACL SETUSER {user} +client|setname +client|list",
+        f"refused: the user {user} may not use CLIENT SETNAME and CLIENT LIST at {node.address}, by which runs see "
+        f"each other, so two could meet; {allowed}",
         rule="lock_permission",
         details={"address": node.address, "user": user},
     )

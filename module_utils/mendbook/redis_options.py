@@ -68,8 +68,8 @@ class Endpoint:
         for name in options:
             if name not in _URI_OPTIONS:
                 raise _bad(f"{name!r} is no option of it; there are {', '.join(_URI_OPTIONS)}")
-        user, _, password = userinfo.partition(":")
-        self.username = params.get("username") or unquote(user) or None
+        _, _, password = userinfo.partition(":")
+        self.username = user_in(params)
         self.password = params.get("password") or unquote(password) or None
         self.tls = scheme == "rediss://"
         self.files = {ours: params.get(ours) or options.get(theirs) for theirs, ours in _URI_OPTIONS.items() if ours}
@@ -80,6 +80,12 @@ class Endpoint:
         self.path = unquote(slash + path) if local else None
         self.entries = [] if local else [_entry(host) for host in hosts.split(",")]
         self.db = _database(options.get("db") or ("" if self.path else path))
+
+
+def user_in(params):
+    """Return the user whom the connection options name; None for the server's default one."""
+    _, userinfo, _, _ = _parts(params.get("uri") or "")
+    return params.get("username") or unquote(userinfo.partition(":")[0]) or None
 
 
 def secrets_in(params):
