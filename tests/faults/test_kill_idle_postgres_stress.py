@@ -96,8 +96,8 @@ def params(lab, **options):
 
 @pytest.mark.parametrize(
     ("sessions", "rest", "least"),
-    [(40, "0-0.02", 1)],
-    ids=["one look for each"],
+    [(40, "0-0.02", 1), (300, "0-0.1", 250)],
+    ids=["one look for each", "one look for four"],
 )
 def test_a_session_that_begins_to_work_is_hit_at_most_three_times_in_a_thousand(
     arena, crowd, fault_rounds, record_fault, sessions, rest, least
