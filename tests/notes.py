@@ -126,6 +126,18 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
+def quickest(answer: Callable[[], Any], promised: float = 2) -> tuple[Any, float]:
+    """What it answers, and the least seconds of up to five tries: a machine stands still once, not each time."""
+    seconds = float("inf")
+    for _ in range(5):
+        began = time.monotonic()
+        answered = answer()
+        seconds = min(seconds, time.monotonic() - began)
+        if seconds < promised:
+            break
+    return answered, seconds
+
+
 def notes_in(folder: Path, **facts: Any) -> Iterator[Notes]:
     """For a fixture: one host `a`, or `hosts`; what a test leaves running is killed."""
     made = Notes(folder, **facts)

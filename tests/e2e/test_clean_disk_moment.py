@@ -8,6 +8,8 @@ import time
 import pytest
 from ansible.module_utils.mendbook import disk_in_use, disk_reclaim, disk_reclaim_act
 
+from notes import quickest
+
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["disk_lab"]
 
@@ -159,18 +161,14 @@ def test_a_root_that_was_swapped_since_the_plan_is_drift(disk):
 
 def test_a_second_operator_is_told_who_is_at_work(disk, just_before):
     disk.file("a.log")
-    seen, seconds = {}, []
+    seen = {}
 
     def second():
         seen["plan"] = disk.plan()
-        for _ in range(5):
-            began = time.monotonic()
-            seen["act"] = disk.act(seen["plan"])
-            seconds.append(time.monotonic() - began)
+        seen["act"], seen["seconds"] = quickest(lambda: disk.act(seen["plan"]))
 
     just_before(second)
     assert disk.reclaim()["state"] == "done"
     assert (seen["act"]["mend"]["reason"], seen["act"]["mend"]["details"]["run"]) == ("locked", "lab-1")
     assert any("locked now by run lab-1" in note for note in seen["plan"]["plan"]["notes"])
-    # the machine may stand still for a while, though not each time
-    assert min(seconds) < 2
+    assert seen["seconds"] < 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence
 from ansible.module_utils.mendbook.redis_masters import masters_now
 
+from notes import quickest
 from redis_cli import build, cli
 
 pytestmark = pytest.mark.e2e
@@ -257,11 +257,8 @@ def test_the_second_operator_is_told_who_the_first_is(request, where):
     options = {"uri": lab.service.uri, "connect_timeout_seconds": 10, "operation_timeout_seconds": 30}
     with connect(options, run="20261121T093000Z-5f3a9c") as access, Presence(access, "20261121T093000Z-5f3a9c") as held:
         held.hold(masters_now(access).nodes)
-        began = time.monotonic()
-        result = lab.act(planned, "cache:*")
-        # 2 s are promised; a loaded machine is not a broken promise
-        assert time.monotonic() - began < 30
-        assert refused(result) == ("locked", "lock")
+        result, seconds = quickest(lambda: lab.act(planned, "cache:*"))
+        assert refused(result) == ("locked", "lock") and seconds < 2
         assert result["mend"]["details"]["run"] == "20261121T093000Z-5f3a9c"
         assert any("locked now by run 20261121T093000Z-5f3a9c" in note for note in lab.plan("cache:*")["plan"]["notes"])
     assert len(lab.keys()) == 30

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 
 import psycopg
 import pytest
@@ -14,7 +13,7 @@ from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.postgres import connect
 
 from mendbook.sandbox.services.postgres import Service
-from notes import until
+from notes import quickest, until
 from postgres_proxy import PostgresProxy
 
 pytestmark = pytest.mark.e2e
@@ -176,11 +175,8 @@ def test_the_second_operator_is_told_who_the_first_is(pg, elsewhere):
     planned = pg.plan()
     uri = f"{pg.uri.removesuffix('/postgres')}/{pg.name if elsewhere else 'postgres'}"
     with connect({"uri": uri, **TIMEOUTS}, run="20261121T093000Z-5f3a9c") as server, postgres_lock.lock(server):
-        began = time.monotonic()
-        result = pg.act(planned)
-        # 2 s are promised; a loaded machine is not a broken promise
-        assert time.monotonic() - began < 30
-        assert refused(result) == ("locked", "lock")
+        result, seconds = quickest(lambda: pg.act(planned))
+        assert refused(result) == ("locked", "lock") and seconds < 2
         holder = result["mend"]["details"]
         assert (holder["run"], holder["pid"]) == ("20261121T093000Z-5f3a9c", str(os.getpid()))
         assert os.uname().nodename[:20].startswith(holder["host"][:20]) and holder["since"].startswith("20")

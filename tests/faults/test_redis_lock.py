@@ -16,6 +16,7 @@ from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence, holder
 from ansible.module_utils.mendbook.redis_masters import masters_now
 
+from notes import quickest
 from redis_cli import cli
 
 pytestmark = pytest.mark.faults
@@ -89,15 +90,16 @@ def test_of_twenty_operators_at_once_exactly_one_acts(lab, fault_rounds, record_
     )
 
 
+def turned_away(lab):
+    with pytest.raises(Locked) as caught, present(lab, "second"):
+        pass
+    return caught.value
+
+
 def test_the_second_is_told_who_the_first_is(lab):
     with present(lab, "20261121T093000Z-5f3a9c"):
-        began = time.monotonic()
-        with pytest.raises(Locked) as caught, present(lab, "second"):
-            pass
-        # 2 s are promised; a loaded machine is not a broken promise
-        assert time.monotonic() - began < 30
-        said = caught.value
-        assert said.rule == "lock" and said.details["run"] == "20261121T093000Z-5f3a9c"
+        said, seconds = quickest(lambda: turned_away(lab))
+        assert seconds < 2 and said.rule == "lock" and said.details["run"] == "20261121T093000Z-5f3a9c"
         assert said.details["pid"] == str(os.getpid()) and said.details["host"] == os.uname().nodename
         assert said.details["since"].startswith("20") and said.details["holder"] in said.msg
         with connect(params(lab)) as access:
