@@ -95,7 +95,7 @@ _CONNECTING = (
     (
         "postgres_authentication",
         "login",
-        r"authentication failed|no password supplied|role .* does not exist|not permitted to log in|SCRAM",
+        r"authentication failed|no password supplied|role .* does not exist|not permitted to log in|no such user|SCRAM",
         "the login failed: check username and password",
     ),
     (

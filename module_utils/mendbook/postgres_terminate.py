@@ -11,13 +11,14 @@ import psycopg
 
 from . import postgres_options
 from .change import done, skipped
-from .errors import Unknown, VerifyFailed
+from .errors import Refused, Unknown, VerifyFailed
 from .held_signals import held_signals
+from .plan import refusal_text
 from .postgres import connect
 from .postgres_activity import look, refuse_blind, slots, used_now
 from .postgres_errors import translate
 from .postgres_lock import holder, lock
-from .postgres_terminate_plan import check_options, object_of, select, terminate_plan
+from .postgres_terminate_plan import check_options, object_of, pooler_refusal, select, terminate_plan
 
 # what is ended in one statement; a signal is heard between two
 CHUNK = 1000
@@ -75,6 +76,10 @@ class Terminate:
 
     @contextmanager
     def lock(self, server, run):
+        if server.pooled:
+            # the lock would be left in a session of the pooler, and keep everybody out for as long as that lives
+            found = pooler_refusal(server.address)
+            raise Refused("refused: " + refusal_text([found]), rule=found["rule"], details={"refusals": [found]})
         with lock(server):
             self._locked = True
             yield

@@ -204,16 +204,7 @@ def _caps(number, share, params):
 def _refusals(activity, chosen):
     facts, found = activity.server, []
     if facts["pooled"]:
-        found.append(
-            refusal(
-                "postgres_pooler",
-                f"a pooler stands between here and {facts['address']}: what one statement sees and locks, the next may "
-                "not, because it may run in another session",
-                facts["address"],
-                None,
-                "name the server itself in postgres_uri",
-            )
-        )
+        found.append(pooler_refusal(facts["address"]))
     if facts["superuser"]:
         return found
     if any(session["superuser"] for session in chosen):
@@ -222,6 +213,15 @@ def _refusals(activity, chosen):
         words = f'a superuser can grant it: GRANT pg_signal_backend TO "{facts["user"]}"'
         found.append(_privilege(facts, "pg_signal_backend", words))
     return found
+
+
+def pooler_refusal(address):
+    """Return the refusal of whoever would act through a pooler."""
+    words = (
+        f"a pooler stands between here and {address}: what one statement sees and locks, the next may not, because it "
+        "may run in another session"
+    )
+    return refusal("postgres_pooler", words, address, None, "name the server itself in postgres_uri")
 
 
 def _privilege(facts, missing, words):

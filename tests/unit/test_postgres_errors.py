@@ -30,6 +30,7 @@ AT = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
         (AT + 'FATAL: role "u" does not exist', "postgres_authentication", "login"),
         (AT + "FATAL: the database system is starting up", "postgres_starting", "login"),
         (AT + "FATAL: unsupported startup parameter: options", "postgres_pooler", "login"),
+        (AT + "FATAL: no such user", "postgres_authentication", "login"),
         (AT + "FATAL:  Passwort-Authentifizierung fehlgeschlagen", "postgres_login", "login"),
         ('invalid connection option "no_such"', "postgres_uri", None),
         ("something else", "postgres", "query"),
