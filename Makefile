@@ -7,8 +7,9 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := $(CURDIR)/.venv/bin
 ON_PATH := PATH="$(BIN):$$PATH"
 MODULES := $(basename $(notdir $(wildcard library/mend_*.py)))
-# tests wait for servers a third of their time: three workers keep two processors busy, and each has servers of its own
-PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 3 --durations=10
+# tests wait for servers a third of their time: four workers keep two processors busy, each with servers of its own and a
+# row of neighbouring tests, which share what a file starts
+PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 4 --dist worksteal --durations=10
 
 .PHONY: help drill test check format docs faults bench sandbox-environment dev-environment
 .PHONY: check-format check-code check-types check-ansible check-modules check-contract
