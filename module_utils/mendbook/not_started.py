@@ -11,7 +11,11 @@ from ansible.module_utils.mendbook.errors import MendError
 # the connection names the container as the inventory does, the engine often by its id
 _NAMED = r"(?:container \"(?P<given>[^\"]+)\".*)?"
 _CONTAINER = r"[Cc]ontainer:? (?P<name>[\w.-]+)"
-_ELSEWHERE = "a container's volumes are reached from the host of its engine, too (docs/where_it_runs.md)"
+_NEEDED = (
+    "and mendbook's modules need 3.9 or newer: name another one with ansible_python_interpreter, install python3, or "
+    "take an image that has it; a container's volumes are reached from the host of its engine, too "
+    "(docs/where_it_runs.md)"
+)
 
 
 class NotStarted(MendError):
@@ -30,8 +34,7 @@ _CAUSES = [
     (
         r"The module interpreter '(?P<name>[^']+)' was not found",
         True,
-        "there is no Python at {name}, and mendbook's modules need 3.9 or newer: name another one with "
-        f"ansible_python_interpreter, install python3, or take an image that has it; {_ELSEWHERE}",
+        "there is no Python at {name}, " + _NEEDED,
     ),
     (
         r"No module named '(?P<name>json|zipfile)'",
@@ -90,6 +93,9 @@ _KILLED = Cause(
     "or removed",
     False,
 )
+# the shell's own exit code; a busy Docker engine may lose what the shell has said with it
+_NOT_FOUND = Cause("there is no Python where ansible looks for it, " + _NEEDED, True)
+_BY_CODE = {127: _NOT_FOUND, 137: _KILLED, -9: _KILLED}
 
 
 def cause(said, rc=None):
@@ -99,7 +105,7 @@ def cause(said, rc=None):
         if found:
             names = found.groupdict()
             return Cause(words.format(name=names.get("given") or names.get("name")), before)
-    return _KILLED if rc in (137, -9) else None
+    return _BY_CODE.get(rc)
 
 
 def explained(result):

@@ -78,6 +78,11 @@ def test_what_is_not_known_is_not_guessed(said):
     assert cause(said, rc=1) is None
 
 
+def test_what_the_shell_has_not_found_is_told_by_its_code_when_its_words_were_lost():
+    found = cause(NO_JSON, 127)
+    assert found.before and found.words.startswith("there is no Python where ansible looks for it")
+
+
 @pytest.mark.parametrize("rc", [137, -9])
 def test_a_module_that_was_killed_may_have_begun(rc):
     assert cause(NO_JSON, rc) == not_started._KILLED and not_started._KILLED.before is False
