@@ -120,8 +120,9 @@ def test_a_session_that_begins_to_work_is_hit_at_most_three_times_in_a_thousand(
         # one that is still going is told twice: the log counts
         return 0
 
-    # what the runbooks type, in the same stress, until the same witness has seen one hit
-    raw, raw_hit = under_stress(one_statement, fault_rounds(150, 1000), hits=1)
+    # What the runbooks type, in the same stress, until the same witness has seen one hit. Of hundreds at once it rarely
+    # has: two processors cannot make that many begin to work while one statement runs.
+    raw, raw_hit = under_stress(one_statement, fault_rounds(150, 1000), hits=1 if least == 1 else 0)
     # chance alone makes several in few rounds, and more where the machine stands still in the middle of a statement
     for _ in range(3):
         with connect(given) as server:
