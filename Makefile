@@ -10,6 +10,9 @@ MODULES := $(basename $(notdir $(wildcard library/mend_*.py)))
 # tests wait for servers a third of their time: four workers keep two processors busy, each with servers of its own and a
 # row of neighbouring tests, which share what a file starts
 PYTEST := $(ON_PATH) $(BIN)/pytest -q -n 4 --dist worksteal --durations=10
+# Thousands of tests kill, cut and race real servers on processors that others use, too. One that fails is tried once
+# more and both tries are shown; what fails twice, or after five such, is a failure.
+SECOND_TRY := --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
 
 .PHONY: help drill test check format docs faults bench sandbox-environment dev-environment
 .PHONY: check-format check-code check-types check-ansible check-modules check-contract
@@ -21,7 +24,7 @@ drill: sandbox-environment  ## back up a shop's MongoDB to S3, wreck it, restore
 	@$(BIN)/mendbook drill restore_mongo
 
 test: dev-environment  ## run every test, on ansible-core 2.19 and 2.21
-	@tools/environments.sh collections; eval "$$(tools/environments.sh other-core)"; $(PYTEST) tests $(ARGS)
+	@tools/environments.sh collections; eval "$$(tools/environments.sh other-core)"; $(PYTEST) $(SECOND_TRY) tests $(ARGS)
 
 # empty where `make test` follows, which has the contract tests, too
 CONTRACT ?= check-contract
