@@ -13,7 +13,8 @@ from .change import SIGNALS
 def held_signals():
     """Hold signals back for the moment in which it is open what was done; the first one counts when that is told.
 
-    Gives the list of those that came, for a moment that can be ended early.
+    A step that fails has more to say than a signal, which is dropped then. Gives the list of those that came, for a
+    moment that can be ended early, or whose failure is tried again.
 
     By handlers and not by a mask, which holds for one thread only: Python runs a handler whichever thread got the
     signal.

@@ -39,7 +39,6 @@ class Steps:
         """Run one command that changes something; majority and journal, with a deadline."""
         self.lease.confirm()
         database = self.database.client.admin if admin else self.database
-        came = []
         try:
             # whoever takes back a step that the server is still at sees nothing to take back, and then it is done
             with held_signals() as came, pymongo.timeout(STEP_SECONDS):
