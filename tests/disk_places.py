@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from notes import until
 from requirement import missing
+from waiting import until
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from ansible.module_utils.mendbook import docker_choice
 import docker_images
 from docker_lab import NO_PYTHON, DockerEngine, needs_engine
 from docker_registry import Registry, archive, config, layer
-from notes import until
 from restore_lab import receipt_for, run_module
+from waiting import until
 
 LONG_AGO = "2025-01-02T03:04:05Z"
 _LISTS = {
@@ -139,7 +139,7 @@ class CleanLab:
 
     def empty(self) -> None:
         """Remove everything, again where the engine had its hands on it: it starts a container anew that has failed."""
-        until(self._removed, 120)
+        until(self._removed)
         self.cli("builder", "prune", "--all", "--force")
 
     def _removed(self) -> bool:

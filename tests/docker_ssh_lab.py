@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from docker_lab import DockerEngine
-from ssh_lab import until
 from ssh_tree import key_pair
+from waiting import until
 
 NAME = "build1"
 _NUMBERS = itertools.count()

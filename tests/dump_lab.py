@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from restore_lab import RealDump
+from waiting import until
 
 RAW: CodecOptions[Any] = CodecOptions(document_class=bson.raw_bson.RawBSONDocument)
 
@@ -78,14 +78,6 @@ def raw_documents(database: Database[Any], name: str) -> Counter[bytes]:
     return Counter(one.raw for one in database.get_collection(name, codec_options=RAW).find())
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Return as soon as ``condition`` holds; an AssertionError when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def insert_large(collection: Any, documents: Iterable[dict[str, Any]]) -> None:
     """Insert documents of many MiB, each when a server with little cache has room for it."""
 
@@ -99,7 +91,7 @@ def insert_large(collection: Any, documents: Iterable[dict[str, Any]]) -> None:
         return True
 
     for document in documents:
-        wait_for(lambda document=document: inserted(document))
+        until(lambda document=document: inserted(document))
 
 
 def fill(database: Database[Any], name: str, mebibytes: int) -> None:

@@ -9,8 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import yaml
 
 from local_inventory import LOCAL
 from mendbook import processes
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT = Path(__file__).resolve().parent / "e2e" / "content"
@@ -115,27 +115,6 @@ class Ran:
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stdout.splitlines()]
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait until the condition gives something, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
-
-
-def quickest(answer: Callable[[], Any], promised: float = 2) -> tuple[Any, float]:
-    """What it answers, and the least seconds of up to five tries: a machine stands still once, not each time."""
-    seconds = float("inf")
-    for _ in range(5):
-        began = time.monotonic()
-        answered = answer()
-        seconds = min(seconds, time.monotonic() - began)
-        if seconds < promised:
-            break
-    return answered, seconds
 
 
 def notes_in(folder: Path, **facts: Any) -> Iterator[Notes]:

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from mendbook.sandbox.ports import LOOPBACK, free_ports
-from notes import until
 from ordinary_user import NOBODY
 from postgres_lab import PASSWORD, PostgresLab
 from requirement import missing
+from waiting import until
 
 PROGRAM = "/usr/sbin/pgbouncer"
 # each transaction is another session's than the one before it

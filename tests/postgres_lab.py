@@ -21,9 +21,9 @@ from psycopg import sql
 import mendbook.sandbox
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.postgres import Service
-from notes import until
 from requirement import missing
 from restore_lab import receipt_for, run_module
+from waiting import until
 
 PASSWORD = "p@ss/w:rd%"  # needs escaping in a URI
 ESCAPED = "p%40ss%2Fw%3Ard%25"

@@ -14,8 +14,8 @@ from ansible.module_utils.mendbook.lock import MongoLease
 from ansible.module_utils.mendbook.mongo_batch import BatchWriter
 from ansible.module_utils.mendbook.mongo_swap_steps import Steps
 
-from notes import until
 from restore_lab import Lab, live_data, numbered
+from waiting import until
 
 KINDS = ("metrics", "orders", "sessions", "open_orders", "audit")
 WAYS = ("the same restore again", "undo", "finish", "another restore")
@@ -111,7 +111,7 @@ class Child:
         self.status = os.waitpid(self.pid, 0)[1]
         if not text:
             # what it had sent when it died is done before the server sees that it is gone
-            until(lambda: not _connected(self._lab), 60)
+            until(lambda: not _connected(self._lab))
         return json.loads(text) if text else None
 
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,8 @@ import yaml
 from requirement import missing
 from ssh_network import ENDS_WITH_US, Networks, in_network
 from ssh_tree import HOST_KEY, USER, host_tree, key_pair
+from waiting import until
 
-READY_SECONDS = 120
 _NUMBERS = itertools.count()
 # a network for documentation, that no machine has
 _BEHIND = "192.0.2."
@@ -235,14 +234,6 @@ class SshHosts:
         for host in self.hosts.values():
             host.process.wait()
         self._networks.close()
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
-    """Wait for a condition; an AssertionError that says what did not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 def _shown_key(lab: SshHosts, host: SshHost) -> str | None:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from notes import CONTENT, until
+from notes import CONTENT
 from requirement import missing
+from waiting import until
 
 SRV = Path("/srv")
 PROGRAMS = Path(sys.executable).parent

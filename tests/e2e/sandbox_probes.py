@@ -1,7 +1,6 @@
 """How tests look at a sandbox without asking it: clients of their own, the process table, the kernel's sockets."""
 
 import os
-import time
 from pathlib import Path
 
 import boto3
@@ -9,6 +8,7 @@ import pymongo
 from botocore.config import Config
 
 from mendbook.sandbox.ports import is_free
+from waiting import until
 
 
 def s3_with(facts, **changed):
@@ -31,14 +31,6 @@ def mongo_with(facts, **changed):
     return pymongo.MongoClient(
         facts["host"], facts["port"], username=facts["username"], password=facts["password"], **options
     )
-
-
-def wait_until(true, seconds=60):
-    """Whether it became true within that many seconds."""
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
 
 
 def running(pid):
@@ -75,8 +67,8 @@ def sockets_in_tmp(port):
 def assert_nothing_left(facts, folder):
     """Processes, folder, ports and sockets of a sandbox with these facts are gone."""
     pids = [facts["keeper"], facts["mongo"]["pid"], facts["s3"]["pid"]]
-    assert wait_until(lambda: not any(map(running, pids))), "processes are left"
-    assert wait_until(lambda: not Path(folder).exists()), "the folder is left"
+    until(lambda: not any(map(running, pids)), "no process is left")
+    until(lambda: not Path(folder).exists(), "the folder is gone")
     s3_port = int(facts["s3"]["endpoint_url"].rsplit(":", 1)[1])
     assert is_free(facts["mongo"]["port"]) and is_free(s3_port)
     assert not sockets_in_tmp(s3_port)

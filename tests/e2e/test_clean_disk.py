@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["ssh_lab"]

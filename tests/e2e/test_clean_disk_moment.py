@@ -8,7 +8,7 @@ import time
 import pytest
 from ansible.module_utils.mendbook import disk_in_use, disk_reclaim, disk_reclaim_act
 
-from notes import quickest
+from waiting import quickest
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["disk_lab"]

@@ -12,8 +12,8 @@ from ansible.module_utils.mendbook import docker_choice, docker_reclaim, docker_
 from ansible.module_utils.mendbook.host_lock import HostLock
 
 from docker_proxy import DockerProxy, answer
-from notes import quickest
 from ordinary_user import as_nobody
+from waiting import quickest
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_clean_lab"]

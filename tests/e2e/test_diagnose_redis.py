@@ -12,10 +12,10 @@ import redis
 from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence
 from ansible.module_utils.mendbook.redis_nodes import topology
-from sandbox_probes import wait_until
 
 from local_inventory import local_inventory
 from redis_cli import BUILDS, build, cli, info
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab"]
@@ -214,7 +214,7 @@ def test_a_disk_that_takes_no_save_is_seen(redis_added, redis_look):
     (service.folder / f"data-{service.ports[0]}" / "dump.rdb").mkdir()
     cli(service, "save", check=False)
     cli(service, "bgsave", check=False)
-    assert wait_until(lambda: info(service, "rdb_last_bgsave_status") == "err", 60)
+    until(lambda: info(service, "rdb_last_bgsave_status") == "err")
     facts = redis_look(service.uri)
     one = verdict(facts, "max_persistence_failures")
     assert one["verdict"] == "exceeded" and "rdb_last_bgsave_status" in one["says"]
@@ -238,7 +238,7 @@ def test_a_master_and_its_replicas_are_one(redis_replicated, redis_look, entry):
 def test_a_replica_that_has_lost_its_master_says_since_when(redis_added, redis_look):
     service = redis_added(replicas=1)
     service.node(service.ports[0]).kill()
-    assert wait_until(lambda: info(service, "master_link_status", service.ports[1]) == "down", 60)
+    until(lambda: info(service, "master_link_status", service.ports[1]) == "down")
     facts = redis_look(f"{service.uris[1]}", max_link_down_seconds=-1)
     assert facts["rc"] == 0 and facts["whole"] is False
     assert (
@@ -276,7 +276,7 @@ def test_a_cluster_that_loses_its_nodes_is_told_step_by_step(redis_added, redis_
     # each of them finds out by itself
     for port in service.ports:
         if port not in (follower, master):
-            assert wait_until(lambda port=port: "cluster_state:fail" in cli(service, "cluster", "info", port=port), 60)
+            until(lambda port=port: "cluster_state:fail" in cli(service, "cluster", "info", port=port))
     facts = redis_look(service.uri)
     assert facts["rc"] == 0 and facts["cluster"]["state"] == "fail" and verdict(facts, "max_lost_nodes")["value"] == 2
     one = verdict(facts, "max_uncovered_slots")

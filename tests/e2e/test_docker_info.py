@@ -9,7 +9,7 @@ import pytest
 
 from docker_lab import NO_PYTHON
 from docker_registry import layer
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_clean_lab"]

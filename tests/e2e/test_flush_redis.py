@@ -11,8 +11,8 @@ from ansible.module_utils.mendbook import redis_flush_sample
 from ansible.module_utils.mendbook.redis_glob import matcher
 
 from local_inventory import local_inventory
-from notes import until
 from redis_cli import BUILDS, build, cli
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab", "redis_flush_lab"]
@@ -164,16 +164,16 @@ def test_a_replica_of_a_replica_leads_to_the_master_of_both(own_redis):
     top, middle, last = lab.service.ports
     lab.fill(cache=10)
     lab.witness(last).execute_command("REPLICAOF", "127.0.0.1", str(middle))
-    until(lambda: counted(lab.service) == [10] * 3 and lab.witness(last).info()["master_link_status"] == "up", 60)
+    until(lambda: counted(lab.service) == [10] * 3 and lab.witness(last).info()["master_link_status"] == "up")
     result = lab.flush("cache:*", uri=lab.service.uris[2])
     assert result["state"] == "done" and result["done"][0]["object"] == f"127.0.0.1:{top}/0", result
-    until(lambda: counted(lab.service) == [0] * 3, 60)
+    until(lambda: counted(lab.service) == [0] * 3)
 
 
 def test_a_replica_whose_master_is_gone_names_it_and_loses_nothing(own_redis):
     lab = own_redis(replicas=1)
     lab.fill(cache=3)
-    until(lambda: lab.witness(lab.service.ports[1]).dbsize() == 3, 60)
+    until(lambda: lab.witness(lab.service.ports[1]).dbsize() == 3)
     lab.service.processes[0].kill()
     result = lab.plan("cache:*", uri=lab.service.uris[1])
     assert (result["rc"], result["mend"]["rule"]) == (1, "redis_master_lost")

@@ -12,8 +12,8 @@ from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence
 from ansible.module_utils.mendbook.redis_masters import masters_now
 
-from notes import quickest
 from redis_cli import build, cli
+from waiting import quickest
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab", "redis_flush_lab"]

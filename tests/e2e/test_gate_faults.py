@@ -11,8 +11,8 @@ import subprocess
 import pytest
 from gate_lab import CONTENT, Gate, command_lines, trial
 
-from notes import until
 from requirement import missing
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from ansible.constants import DEFAULT_VAULT_ID_MATCH
 from ansible.parsing.vault import VaultLib, VaultSecret
 from gate_lab import Gate, command_lines, trial
 
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 CANARIES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from pathlib import Path
 
 import psycopg
@@ -13,6 +12,7 @@ from ansible.module_utils.mendbook import postgres_terminate
 
 from local_inventory import local_inventory
 from mendbook.sandbox.services.postgres import Service
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["postgres_lab"]
@@ -59,13 +59,6 @@ def at_work(pg):
 def state_of(pg, session):
     found = pg.admin.execute("select state from pg_stat_activity where pid = %s", [session.pid]).fetchone()
     return found and found[0]
-
-
-def until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def rest(pg, session):

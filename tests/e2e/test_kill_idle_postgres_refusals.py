@@ -13,8 +13,8 @@ from ansible.module_utils.mendbook.errors import MendError
 from ansible.module_utils.mendbook.postgres import connect
 
 from mendbook.sandbox.services.postgres import Service
-from notes import quickest, until
 from postgres_proxy import PostgresProxy
+from waiting import quickest, until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["postgres_lab"]

@@ -15,7 +15,7 @@ from ansible.module_utils.mendbook.mongo_privileges import missing_privileges
 from ansible.module_utils.mendbook.mongo_space import free_space
 
 from mendbook.sandbox.services.mongo import Service
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -94,7 +94,7 @@ def test_a_set_without_a_primary_is_told_from_one_that_is_down(three):
     for port in three.ports[1:]:
         three.member(port).kill()
     try:
-        found = until(lambda: alone(three), seconds=120)
+        found = until(lambda: alone(three))
         assert found[0]["rule"] == "mongo_secondary"
     finally:
         three.restart()

@@ -13,7 +13,7 @@ from gate_lab import Gate, trial
 
 from containers_lab import BINS, containers_inventory
 from docker_lab import BASE, NO_PYTHON, USR
-from ssh_lab import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_lab", "containers_lab"]

@@ -7,8 +7,8 @@ import contextlib
 import psycopg
 import pytest
 
-from notes import until
 from postgres_lab import ESCAPED
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["postgres_lab", "pgbouncer_lab"]

@@ -9,7 +9,8 @@ import pytest
 
 from local_inventory import local_inventory
 from preflight_lab import preflight
-from ssh_lab import SshHosts, until
+from ssh_lab import SshHosts
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["ssh_lab"]

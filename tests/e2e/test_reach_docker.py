@@ -12,7 +12,7 @@ from ansible.module_utils.mendbook.errors import MendError
 
 from docker_lab import BASE, DockerEngine
 from docker_ssh_lab import engine_host
-from ssh_lab import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_lab", "docker_ssh_lab", "ssh_lab"]

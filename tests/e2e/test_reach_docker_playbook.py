@@ -8,7 +8,7 @@ import trustme
 from containers_lab import BINS
 from local_inventory import local_inventory
 from redis_cli import certificate, debian
-from ssh_lab import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["docker_lab", "containers_lab"]

@@ -14,8 +14,8 @@ from ansible.module_utils.mendbook import mongo_restore, mongo_restore_replace
 import restore_lab
 from mendbook.sandbox import Sandbox
 from mendbook.sandbox.services.mongo import Service
-from notes import until
 from restore_lab import RESTORED, Lab, archive_of, live_data, numbered
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pymongo
 import pytest
 from ansible.module_utils.mendbook import mongo_restore_guards, mongo_restore_replace, mongo_writers
 
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 

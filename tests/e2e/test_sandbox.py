@@ -14,9 +14,10 @@ import pymongo
 import pymongo.errors
 import pytest
 from botocore.config import Config
-from sandbox_probes import assert_nothing_left, listening, mongo_with, running, s3_with, wait_until
+from sandbox_probes import assert_nothing_left, listening, mongo_with, running, s3_with
 
 import mendbook.sandbox
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -152,9 +153,9 @@ def test_nothing_is_left_when_the_owner_dies(tmp_path, number):
 def test_nothing_is_left_when_the_owner_dies_while_the_servers_start(tmp_path):
     folder = tmp_path / "box"
     with subprocess.Popen([sys.executable, "-c", OWNER, str(folder)], stdout=subprocess.DEVNULL) as owner:
-        assert wait_until(lambda: (folder / "mongo").exists())
+        until(lambda: (folder / "mongo").exists())
         owner.kill()
-    assert wait_until(lambda: not folder.exists())
+    until(lambda: not folder.exists())
     assert not subprocess.run(["pgrep", "-f", f"{folder}/"], capture_output=True).stdout
 
 
@@ -162,7 +163,7 @@ def test_servers_die_with_a_killed_keeper_and_the_next_start_cleans_up(tmp_path)
     box = mendbook.sandbox.start(("mongo",), directory=tmp_path / "box")
     facts = box.status()
     os.kill(facts["keeper"], signal.SIGKILL)
-    assert wait_until(lambda: not running(facts["mongo"]["pid"]))
+    until(lambda: not running(facts["mongo"]["pid"]))
     box.stop()
     assert (tmp_path / "box" / "mongo").exists()
     with mendbook.sandbox.start(("mongo",), directory=tmp_path / "box") as again:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pymongo
 import pytest
-from sandbox_probes import running, wait_until
+from sandbox_probes import running
 
 from mendbook.sandbox import kinds
 from mendbook.sandbox.ports import is_free
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -37,8 +38,8 @@ def sandbox_command(tmp_path):
 
 
 def assert_gone(facts):
-    assert wait_until(lambda: not running(facts["keeper"]) and not running(facts["mongo"]["pid"]))
-    assert wait_until(lambda: not Path(facts["directory"]).exists())
+    until(lambda: not running(facts["keeper"]) and not running(facts["mongo"]["pid"]))
+    until(lambda: not Path(facts["directory"]).exists())
     assert is_free(facts["mongo"]["port"])
 
 
@@ -108,7 +109,7 @@ def test_status_says_when_a_server_has_died(sandbox_command):
     facts = json.loads(sandbox_command("start", "mongo", "--json").stdout)
     os.kill(facts["mongo"]["pid"], signal.SIGKILL)
     # not before it is collected, too
-    assert wait_until(lambda: not Path(f"/proc/{facts['mongo']['pid']}").exists())
+    until(lambda: not Path(f"/proc/{facts['mongo']['pid']}").exists())
     shown = sandbox_command("status")
     assert "DEAD" in shown.stdout
     assert sandbox_command("status", "mongo").returncode == 7
@@ -151,7 +152,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(sandbox_command, tmp_path):
         os.killpg(command.pid, signal.SIGINT)
         command.communicate(timeout=60)
         assert command.returncode == 130
-    assert wait_until(lambda: not (tmp_path / "state" / "sandbox" / "default").exists())
+    until(lambda: not (tmp_path / "state" / "sandbox" / "default").exists())
     assert sandbox_command("status").returncode == 7
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sandbox_probes import listening, running, wait_until
+from sandbox_probes import listening, running
 
 import mendbook.sandbox
 from mendbook.sandbox import SandboxError, ServerDied
 from mendbook.sandbox.ports import is_free
 from mendbook.sandbox.services.postgres import Service
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["postgres_lab"]
@@ -72,7 +73,7 @@ def test_a_standby_follows_and_a_kill_loses_nothing(sandbox):
             client.execute("create table orders as select 7 as number")
         assert value(pair.standby_uri, "select pg_is_in_recovery()") is True
         arrived = "select count(*) from pg_class where relname = 'orders'"
-        assert wait_until(lambda: value(pair.standby_uri, arrived) == 1)
+        until(lambda: value(pair.standby_uri, arrived) == 1)
         identity = "select system_identifier from pg_control_system()"
         assert value(pair.uri, identity) == value(pair.standby_uri, identity)
         pids = [process.pid for process in pair.processes]
@@ -114,17 +115,18 @@ def test_nothing_is_left_when_its_owner_or_its_keeper_is_killed(tmp_path, victim
         server = facts["postgres"]["pid"]
         mine = {line for line in shared_memory() if line in _segments_of(folder)}
         os.kill(owner.pid if victim != "the keeper" else facts["keeper"], 9)
-        assert wait_until(lambda: not running(server) and not running(facts["keeper"]))
-        assert wait_until(lambda: is_free(facts["postgres"]["port"]))
+        until(lambda: not running(server) and not running(facts["keeper"]))
+        until(lambda: is_free(facts["postgres"]["port"]))
         # its shared memory is numbered in postmaster.pid, and goes with it
-        assert mine and wait_until(lambda: not mine & shared_memory())
+        assert mine
+        until(lambda: not mine & shared_memory())
     finally:
         owner.kill()
         owner.wait()
         owner.stdout.close()
     if victim == "the keeper":
         mendbook.sandbox.stop_in(folder)
-    assert wait_until(lambda: not folder.exists())
+    until(lambda: not folder.exists())
 
 
 def _segments_of(folder: Path) -> set[str]:

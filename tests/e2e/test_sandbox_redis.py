@@ -13,13 +13,14 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sandbox_probes import listening, running, wait_until
+from sandbox_probes import listening, running
 
 import mendbook.sandbox
 from mendbook.sandbox import SandboxError, ServerDied
 from mendbook.sandbox.ports import is_free
 from mendbook.sandbox.services.redis import Service
 from redis_cli import BUILDS, build, cli, info
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["redis_lab"]
@@ -69,7 +70,8 @@ def test_replicas_follow_and_a_kill_loses_nothing(sandbox, name):
     try:
         assert [info(service, "role", port) for port in service.ports] == ["master", "slave", "slave"]
         cli(service, "set", "order:7", "paid")
-        assert all(wait_until(lambda p=p: cli(service, "get", "order:7", port=p) == "paid") for p in service.ports)
+        for port in service.ports:
+            until(lambda port=port: cli(service, "get", "order:7", port=port) == "paid")
         pids = [process.pid for process in service.processes]
         service.kill()
         assert not any(map(running, pids)) and all(map(is_free, service.ports))
@@ -96,9 +98,9 @@ def test_a_cluster_covers_every_slot_and_outlives_a_master(sandbox, name):
         # a replica counts as caught up from the start: a master that dies now is replaced
         service.node(service.ports[1]).kill()
         heir = next(port for port in service.ports[3:] if info(service, "master_port", port) == str(service.ports[1]))
-        assert wait_until(lambda: info(service, "role", heir) == "master")
+        until(lambda: info(service, "role", heir) == "master")
         service.restart()
-        assert wait_until(lambda: info(service, "role", service.ports[1]) == "slave")
+        until(lambda: info(service, "role", service.ports[1]) == "slave")
     finally:
         sandbox.remove("sharded")
 
@@ -168,15 +170,15 @@ def test_nothing_is_left_when_its_owner_or_its_keeper_is_killed(tmp_path, victim
     try:
         facts = json.loads(owner.stdout.readline())
         os.kill(owner.pid if victim != "the keeper" else facts["keeper"], 9)
-        assert wait_until(lambda: not any(map(running, [facts["keeper"], *facts["pids"]])))
-        assert wait_until(lambda: all(map(is_free, facts["redis"]["ports"])))
+        until(lambda: not any(map(running, [facts["keeper"], *facts["pids"]])))
+        until(lambda: all(map(is_free, facts["redis"]["ports"])))
     finally:
         owner.kill()
         owner.wait()
         owner.stdout.close()
     if victim == "the keeper":
         mendbook.sandbox.stop_in(folder)
-    assert wait_until(lambda: not folder.exists())
+    until(lambda: not folder.exists())
 
 
 def test_all_four_servers_start_side_by_side_and_end_together(tmp_path):
@@ -191,4 +193,5 @@ def test_all_four_servers_start_side_by_side_and_end_together(tmp_path):
     with mendbook.sandbox.start(kinds, directory=tmp_path / "box", progress=progress) as box:
         pids = [facts["pid"] for facts in box.status().values() if isinstance(facts, dict)]
         assert len(pids) == 4 and all(map(running, pids))
-    assert wait_until(lambda: not any(map(running, pids))) and not (tmp_path / "box").exists()
+    until(lambda: not any(map(running, pids)))
+    assert not (tmp_path / "box").exists()

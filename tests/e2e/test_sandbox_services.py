@@ -6,12 +6,13 @@ import sys
 import pymongo
 import pymongo.errors
 import pytest
-from sandbox_probes import mongo_with, running, wait_until
+from sandbox_probes import mongo_with, running
 
 import mendbook.sandbox
 from mendbook.sandbox import BinaryMissing, ServerDied
 from mendbook.sandbox.ports import free_ports, is_free
 from mendbook.sandbox.services import mongo, s3
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 WRONG = "wrong"
@@ -55,10 +56,10 @@ def test_a_set_of_three_has_a_primary_and_survives_its_death(sandbox):
             client.shop.orders.with_options(write_concern=pymongo.WriteConcern(3, wtimeout=60000)).insert_one(
                 {"_id": 1}
             )
-            assert wait_until(lambda: len(client.nodes) == 3)
+            until(lambda: len(client.nodes) == 3)
             primary = client.primary
             trio.member(primary[1]).kill()
-            assert wait_until(lambda: client.primary not in (None, primary))
+            until(lambda: client.primary not in (None, primary))
             assert client.shop.orders.find_one() == {"_id": 1}
     finally:
         sandbox.remove("trio")

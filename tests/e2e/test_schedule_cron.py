@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from local_inventory import LOCAL
-from notes import journal_in, until
+from notes import journal_in
 from timer_machine import CRON, SRV, machine, needed
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 # what a shell or cron itself would change if it were not quoted
@@ -48,10 +49,10 @@ def box(tmp_path_factory):
             assert written.returncode == 0, written.stderr
         assert made.run("cron", "-L", "15").returncode == 0
         # it runs what is due at every full minute; when all of it has begun, no more is begun, and what runs ends
-        until(lambda: {line["host"] for line in journal(made) if "host" in line} == set(SCHEDULES), 150)
+        until(lambda: {line["host"] for line in journal(made) if "host" in line} == set(SCHEDULES), seconds=150)
         assert made.run("sh", "-c", "kill $(cat /run/crond.pid)").returncode == 0
         # each run has a cron of its own, which waits for it and for the logger behind it
-        until(lambda: made.run("pgrep", "--runstates", "DRS", "-x", "cron").returncode == 1, 100)
+        until(lambda: made.run("pgrep", "--runstates", "DRS", "-x", "cron").returncode == 1)
         yield made
 
 

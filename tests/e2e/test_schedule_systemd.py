@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from local_inventory import LOCAL
-from notes import ROOT, journal_in, until
+from notes import ROOT, journal_in
 from timer_machine import PROGRAMS, SRV, SYSTEMD, machine, needed
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 HOSTILE = [

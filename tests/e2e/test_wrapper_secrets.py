@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mendbook import processes
-from notes import Notes, Ran, notes_in, until
+from notes import Notes, Ran, notes_in
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 SAMPLE_SECONDS = 0.01

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +56,6 @@ class Store:
         self.proxy.requests.clear()
         options = {"patience_seconds": 20.0, **options}
         return object_source(client, backup, self.params, part_bytes=part_bytes, window=window, **options)
-
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Return as soon as ``condition`` holds; an AssertionError when it does not within ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, [vars(request) for request in self.proxy.requests]
-            time.sleep(0.02)
 
     def listing(self, bucket: str | None = None, **changed: Any) -> Any:
         """The catalogue under errors/, read by a new client with ``changed`` options."""

@@ -14,8 +14,8 @@ from pymongo.errors import PyMongoError
 
 import backup_lab
 from backup_lab import BackupLab
-from dump_lab import wait_for
 from mendbook.sandbox.services.mongo import Service
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -132,7 +132,7 @@ def test_what_is_written_while_the_dump_runs_is_in_it_whole_or_not_at_all(lab, m
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        wait_for(lambda: orders.count_documents({}) > 200)
+        until(lambda: orders.count_documents({}) > 200)
         before = orders.count_documents({})
         results = [lab.backup(readers=readers) for readers in (1, 2)]
     finally:

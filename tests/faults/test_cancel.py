@@ -14,7 +14,8 @@ import time
 import pytest
 
 from mendbook import processes
-from notes import Ran, notes_in, until
+from notes import Ran, notes_in
+from waiting import until
 
 pytestmark = pytest.mark.faults
 CONFIRM = ("--confirm", "note:a.txt")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["mount_lab"]

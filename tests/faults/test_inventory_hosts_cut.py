@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from notes import Ran, notes_in, until
+from notes import Ran, notes_in
+from waiting import until
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["ssh_lab"]
@@ -49,8 +50,8 @@ def test_a_host_that_is_cut_off_half_way_ends_by_itself_and_nobody_else_is_held_
     lab.kill("gone")
     lab.new_host_key("stranger")
     run = notes.start("--json")
-    until(lambda: [line for line in notes.journal() if (line["event"], line.get("host")) == ("begin", "half")], 120)
-    until(lambda: lab["half"].run("pgrep", "-u", "ops", "python3", check=False), 120)
+    until(lambda: [line for line in notes.journal() if (line["event"], line.get("host")) == ("begin", "half")])
+    until(lambda: lab["half"].run("pgrep", "-u", "ops", "python3", check=False))
     lab.cut("half")
     ran = Ran.of(run)
     outcome = ran.events()[-1]["outcome"]["hosts"]

@@ -15,7 +15,7 @@ from ansible.module_utils.mendbook.postgres_activity import look
 from ansible.module_utils.mendbook.postgres_terminate_plan import select
 
 from mendbook.sandbox.services.postgres import Service
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["postgres_lab"]

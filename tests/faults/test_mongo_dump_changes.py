@@ -19,8 +19,9 @@ from pymongo.database import Database
 from swap_database import Held, fill_old, picture, prepared
 
 import mendbook.sandbox
-from dump_lab import connected, fill, take, wait_for
+from dump_lab import connected, fill, take
 from mendbook.sandbox.services.mongo import Service
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -129,7 +130,7 @@ def test_an_index_that_is_being_built_is_in_the_dump(tmp_path: Path) -> None:
             building = threading.Thread(target=client["built"]["orders"].create_index, args=("x",))
             building.start()
             try:
-                wait_for(lambda: len(list(client["built"]["orders"].list_indexes())) == 2)
+                until(lambda: len(list(client["built"]["orders"].list_indexes())) == 2)
                 taken = take(box.services["mongo"].uri, "built", tmp_path / "a.gz")
             finally:
                 client.admin.command({**stop, "mode": "off"})
@@ -152,7 +153,7 @@ def test_a_moment_that_is_gone_is_said_with_what_would_be_needed(
         admin.command({"setParameter": 1, WINDOW: 0})
         # the dump's moment is no later than this
         now = admin.command("hello")["lastWrite"]["opTime"]["ts"]
-        wait_for(lambda: _is_gone(database, now))
+        until(lambda: _is_gone(database, now))
 
     try:
         with pytest.raises(MendError) as caught:
@@ -199,7 +200,7 @@ def test_a_killed_cursor_is_said(database: Database[Any], uri: str, tmp_path: Pa
     def kill(number: int) -> None:
         # the cursor is idle as soon as the reader waits for this writer
         if number == 1:
-            wait_for(killed)
+            until(killed)
 
     with pytest.raises(MendError) as caught:
         take(uri, database.name, tmp_path / "a.gz", readers=1, on_block=kill)
@@ -218,8 +219,8 @@ def test_a_writer_that_fails_stops_the_readers_and_leaves_no_cursor(
         before = _threads()
         with pytest.raises(type(error)):
             mongo_dump.dump(deployment, database.name, survey, fail)
-        wait_for(lambda: _threads() <= before)
-    wait_for(lambda: not _idle_cursors(database))
+        until(lambda: _threads() <= before)
+    until(lambda: not _idle_cursors(database))
 
 
 def _threads() -> set[threading.Thread]:

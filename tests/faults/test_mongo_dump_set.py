@@ -17,8 +17,9 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 import mendbook.sandbox
-from dump_lab import connected, take, wait_for
+from dump_lab import connected, take
 from mendbook.sandbox.services.mongo import Service
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -41,13 +42,13 @@ def three() -> Iterator[Service]:
 def database(three: Service) -> Iterator[Database[Any]]:
     """Data of more bytes than the queues of a dump hold, on every member of a set that is whole."""
     with pymongo.MongoClient(three.uri) as client:
-        wait_for(lambda: len(client.secondaries) == 2 and client.primary)
+        until(lambda: len(client.secondaries) == 2 and client.primary)
         name = f"dumped_{uuid4().hex[:8]}"
         found = client.get_database(name, write_concern=pymongo.WriteConcern(3))
         found["large"].insert_many([{"_id": n, "noise": os.urandom(1 << 20)} for n in range(DOCUMENTS)])
         found["small"].insert_many([{"_id": n} for n in range(100)])
         yield found
-        wait_for(lambda: client.primary)
+        until(lambda: client.primary)
         client.drop_database(name)
 
 
@@ -69,7 +70,7 @@ def step_down(three: Service, client: pymongo.MongoClient[Any]) -> None:
         client.admin.command("replSetStepDown", 60, secondaryCatchUpPeriodSecs=50)
     except PyMongoError:
         pass  # the connection is closed with the answer
-    wait_for(lambda: client.primary not in (None, before))
+    until(lambda: client.primary not in (None, before))
     with direct(three, before[1]) as old:
         old.admin.command("replSetFreeze", 0)
 

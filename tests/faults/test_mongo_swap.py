@@ -22,8 +22,8 @@ from pymongo.errors import PyMongoError
 from swap_database import Held, both_pictures, fill_old, in_child, picture, prepared
 
 import mendbook.sandbox
-from dump_lab import wait_for
 from mendbook.sandbox.services.mongo import Service
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -155,7 +155,7 @@ def test_kill_of_mongod_at_any_time_leaves_all_old_or_all_new(
                 swap.forward()
         with pymongo.MongoClient(service.uri, serverSelectionTimeoutMS=300) as client:
             # so little patience is for a server that is killed, and not for one that is met for the first time
-            wait_for(lambda client=client: client.nodes)
+            until(lambda client=client: client.nodes)
             swap = Swap.latest(client["killed"], Held())
             timer = threading.Timer(chance.random() * whole_seconds, service.kill)
             timer.start()
@@ -198,7 +198,7 @@ def test_no_acknowledged_write_is_lost_while_clients_make_collections_again(data
             swap = prepared(database, Held())
             swap.forward()
             before = len(acknowledged)
-            wait_for(lambda before=before: len(acknowledged) > before + 50)
+            until(lambda before=before: len(acknowledged) > before + 50)
             swap.undo()
     finally:
         stop.set()
@@ -224,7 +224,7 @@ def test_an_owner_that_was_stopped_and_goes_on_changes_nothing_more(database, ur
     try:
         with pytest.raises(Locked), MongoLease(database, "early"):
             pass
-        wait_for(lambda: holder(database) is None)
+        until(lambda: holder(database) is None)
         with MongoLease(database, "second") as lease:
             assert Swap.latest(database, lease).recover(finish=False) == "undone"
     finally:

@@ -16,8 +16,8 @@ from ansible.module_utils.mendbook.redis_client import connect
 from ansible.module_utils.mendbook.redis_lock import Presence, holder
 from ansible.module_utils.mendbook.redis_masters import masters_now
 
-from notes import quickest
 from redis_cli import cli
+from waiting import quickest
 
 pytestmark = pytest.mark.faults
 pytest_plugins = ["redis_lab", "redis_flush_lab"]

@@ -18,9 +18,9 @@ from s3_proxy import Fault
 
 from local_inventory import local_inventory
 from mendbook import processes
-from notes import until
 from restore_child import content, fill
 from restore_lab import Lab
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -86,7 +86,7 @@ def play(lab: Lab, store: Any, gate: Any, tmp_path: Path, short_folder: Path) ->
 
 def module_pid(folder: Path, lab: Lab) -> int:
     """The process of the module, once it loads."""
-    until(lambda: any("_n_" in name for name in lab.leftovers()), 120)
+    until(lambda: any("_n_" in name for name in lab.leftovers()))
     (line, *_) = until(lambda: [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()])
     return json.loads(line)["pid"]
 
@@ -118,7 +118,7 @@ def test_kill_of_ansible_leaves_a_module_that_ends_by_itself(lab, backups, play,
     pid = module_pid(tmp_path / "progress", lab)
     running.kill()
     gate.set()
-    until(lambda: processes.read(pid) is None, 120)
+    until(lambda: processes.read(pid) is None)
     running.communicate(timeout=60)
     seen = content(lab)
     restored = seen != before

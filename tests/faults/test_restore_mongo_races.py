@@ -22,9 +22,9 @@ from bson import Decimal128
 from pymongo.errors import PyMongoError
 
 import restore_lab
-from notes import until
 from restore_child import Child, content, fill
 from restore_lab import Lab
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -86,7 +86,7 @@ def test_term_while_loading_changes_nothing_and_leaves_nothing(lab, backups, end
     before = content(lab)
     for _ in range(rounds):
         child = Child(lab, backups["long"])
-        until(lambda: loads(lab), 60)
+        until(lambda: loads(lab))
         time.sleep(chance.random() * 0.15)
         os.kill(child.pid, signal.SIGTERM)
         result = child.result()
@@ -120,7 +120,7 @@ def test_batches_that_are_still_on_their_way_make_no_collection_again(lab, backu
     monkeypatch.setattr(MongoLease, "_release", release_late)
     fill(lab)
     child = Child(lab, backups["long"])
-    until(lambda: loads(lab), 60)
+    until(lambda: loads(lab))
     time.sleep(0.1)
     os.kill(child.pid, signal.SIGTERM)
     result = child.result()
@@ -206,7 +206,7 @@ def test_writers_are_refused_and_what_they_write_in_spite_of_it_is_never_lost(la
     monkeypatch.setattr(mongo_restore, "writers", partial(writers, seconds=0.2))
     try:
         # a disk that stands still for those 0.2 s shows no writers
-        refused = until(lambda: lab.plan(path=backups["real"])["plan"]["refusals"], 60)
+        refused = until(lambda: lab.plan(path=backups["real"])["plan"]["refusals"])
         results = [lab.restore(path=backups["real"], allow_writers=True) for _ in range(3)]
     finally:
         stop.set()

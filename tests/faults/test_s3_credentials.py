@@ -13,6 +13,8 @@ from ansible.module_utils.mendbook.s3_catalogue import catalogue
 from s3_proxy import Fault
 from upload_target import PART_BYTES
 
+from waiting import until
+
 pytestmark = pytest.mark.faults
 
 SECRET = "canary-secret-0123456789"
@@ -122,7 +124,7 @@ def test_a_role_is_renewed_in_the_middle_of_an_upload(store, sts, target, noise)
     sts.seconds = 60  # each request finds credentials that are about to end
     with target.upload(client=client) as upload:
         upload.write(data[:PART_BYTES])
-        store.wait_for(lambda: upload.bytes_sent == PART_BYTES, 30)
+        until(lambda: upload.bytes_sent == PART_BYTES)
         renewals = len(sts.calls)
         upload.write(data[PART_BYTES:])
         upload.finish()
@@ -138,7 +140,7 @@ def test_a_role_that_may_not_be_assumed_any_more_ends_an_upload(store, sts, targ
         target.upload(client=client) as upload,
     ):
         upload.write(noise(PART_BYTES))
-        store.wait_for(lambda: upload.bytes_sent == PART_BYTES, 30)
+        until(lambda: upload.bytes_sent == PART_BYTES)
         sts.denies = True
         upload.write(noise(PART_BYTES))
         upload.finish()

@@ -12,6 +12,8 @@ from ansible.module_utils.mendbook import s3, s3_part
 from ansible.module_utils.mendbook.errors import MendError
 from s3_proxy import Fault, S3Proxy
 
+from waiting import until
+
 pytestmark = pytest.mark.faults
 
 MIB = 1 << 20
@@ -28,7 +30,7 @@ def data(store, noise):
 
 def threads_end(store):
     """Wait until no thread reads a part; none goes on when its connection was broken."""
-    store.wait_for(lambda: not [t for t in threading.enumerate() if t.name.startswith("mend-s3-part")])
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("mend-s3-part")])
 
 
 def test_reads_every_byte_in_order_and_sums_it(store, data):
@@ -57,7 +59,7 @@ def test_never_holds_more_parts_than_the_window(store, data):
     chunks = iter(source)
     next(chunks)
     asked = lambda: sorted(r.start for r in store.proxy.requests if r.method == "GET")  # noqa: E731
-    store.wait_for(lambda: len(asked()) >= 2)
+    until(lambda: len(asked()) >= 2)
     time.sleep(0.5)
     assert asked() == [0, MIB]
     chunks.close()
@@ -68,7 +70,7 @@ def test_leaving_early_ends_the_threads_at_once(store, data):
     chunks = iter(source)
     store.proxy.faults = [Fault(f"{GET}.* bytes=(?!0-)", stall_at=2000)]
     next(chunks)
-    store.wait_for(lambda: [r.sent for r in store.proxy.requests if r.method == "GET"].count(2000) == 2)
+    until(lambda: [r.sent for r in store.proxy.requests if r.method == "GET"].count(2000) == 2)
     began = time.monotonic()
     chunks.close()
     threads_end(store)

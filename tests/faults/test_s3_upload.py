@@ -14,6 +14,8 @@ from ansible.module_utils.mendbook.errors import Cancelled, MendError
 from s3_proxy import Fault
 from upload_target import PART_BYTES
 
+from waiting import until
+
 pytestmark = pytest.mark.faults
 
 SIZE = 2 * PART_BYTES + 12345
@@ -51,7 +53,7 @@ def test_only_two_parts_are_on_their_way_and_writing_waits_for_them(target, stor
         writer = threading.Thread(target=write)
         writer.start()
         parts = lambda: [r for r in store.proxy.requests if "partNumber" in r.path and r.taken == PART_BYTES]  # noqa: E731
-        store.wait_for(lambda: len(parts()) == 2, 30)
+        until(lambda: len(parts()) == 2)
         time.sleep(0.3)
         assert writer.is_alive() and len(parts()) == 2
         gate.set()
@@ -161,7 +163,7 @@ def test_a_failure_is_told_by_the_next_write(target, store, noise):
     store.proxy.faults = [Fault(f"{PART}1 ", status=403, code="AccessDenied")]
     with pytest.raises(MendError, match="part 1"), target.upload() as upload:
         upload.write(noise(PART_BYTES))
-        store.wait_for(lambda: upload._failure is not None, 30)
+        until(lambda: upload._failure is not None)
         upload.write(b"one byte more")
 
 
@@ -172,7 +174,7 @@ def test_a_signal_inside_write_ends_the_upload_at_once_and_leaves_nothing(target
         raise Cancelled("cancelled by a signal")
 
     def kill_when_blocked():
-        store.wait_for(lambda: len([r for r in store.proxy.requests if r.taken == 1000]) == 2, 30)
+        until(lambda: len([r for r in store.proxy.requests if r.taken == 1000]) == 2)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, cancel)
@@ -193,7 +195,7 @@ def test_leaving_does_not_wait_for_the_deadline_of_a_stuck_connection(target, st
     store.proxy.faults = [Fault(PART, sent_stall_at=1000)]
     with target.upload() as upload:
         upload.write(noise(2 * PART_BYTES))
-        store.wait_for(lambda: len([r for r in store.proxy.requests if r.taken == 1000]) == 2, 30)
+        until(lambda: len([r for r in store.proxy.requests if r.taken == 1000]) == 2)
         began = time.monotonic()
     assert time.monotonic() - began < s3.READ_SECONDS / 2
     assert target.unfinished() == []

@@ -15,7 +15,7 @@ from mendbook.preflight.facts import Clock, Space, clock, read
 from mendbook.preflight.reach import Deadline
 from mendbook.preflight.session import here
 from mendbook.preflight.target import Become, Target
-from notes import until
+from waiting import until
 
 ANSWER = """Last login: yesterday
 @@begin\t1

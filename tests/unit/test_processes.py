@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from mendbook import processes
-from notes import until
+from waiting import until
 
 pytestmark = pytest.mark.skipif(not processes.can_look(), reason="this system has no /proc")
 

@@ -16,7 +16,7 @@ import mendbook.sandbox.process
 from mendbook.commands import sandbox as sandbox_command
 from mendbook.sandbox import BaseService, SandboxError, ServerDied
 from mendbook.sandbox.ports import free_ports, is_free
-from notes import until
+from waiting import until
 
 LISTEN = """
 import socket, sys, time
@@ -172,7 +172,7 @@ def test_a_keeper_that_was_killed_takes_its_servers_along_and_is_named(tmp_path)
     with mendbook.sandbox.start([Echo()], directory=tmp_path / "box") as box:
         facts = box.status()
         os.kill(facts["keeper"], 9)
-        until(lambda: gone(facts["echo"]["pid"]), 60)
+        until(lambda: gone(facts["echo"]["pid"]))
         with pytest.raises(SandboxError, match="keeper .* is gone"):
             box.services["echo"].restart()
     assert mendbook.sandbox.stop_in(box.directory)
@@ -232,7 +232,7 @@ def test_an_owner_is_followed_where_the_kernel_does_not_tell_of_its_death(monkey
         time.sleep(0.7)
         assert not gone(facts["pid"])
         owner.kill()
-    until(lambda: not box.directory.exists(), 60)
+    until(lambda: not box.directory.exists())
     assert gone(facts["pid"])
 
 
@@ -256,7 +256,7 @@ time.sleep(100)
     ended = subprocess.run([sys.executable, "-c", owner], stdout=subprocess.PIPE, text=True, timeout=120)
     pid, forked = map(int, ended.stdout.split())
     try:
-        until(lambda: not (tmp_path / "box").exists(), 60)
+        until(lambda: not (tmp_path / "box").exists())
         assert gone(pid) and not gone(forked)
     finally:
         os.kill(forked, signal.SIGKILL)
