@@ -111,15 +111,14 @@ def test_looking_who_holds_it_changes_nothing(store, params, prefix):
     assert "Contents" not in store.s3.list_objects_v2(Bucket=store.bucket, Prefix=prefix)
 
 
-def test_a_dead_owner_keeps_it_for_its_lease_and_no_longer(store, params, prefix):
+def test_a_dead_owner_keeps_it_for_its_lease_and_no_longer(lease):
     def die():
-        S3Lease(s3.client(params), store.bucket, prefix, "dead", seconds=3).__enter__()
+        lease("dead", seconds=3).__enter__()
         os.kill(os.getpid(), signal.SIGKILL)
 
     def got():
         try:
-            with S3Lease(s3.client(params), store.bucket, prefix, "late") as late:
-                late.check()
+            with lease("late"):
                 return True
         except Locked as error:
             assert error.details["run"] == "dead"
