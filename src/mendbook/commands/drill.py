@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +98,7 @@ def command(
     With --backup: restore a backup of your own into a scratch server. Your bucket is only read, but for a mark while it
     is in use and the drill's record beside the backup.
     """
-    given: dict[str, Any] = {"--seed": seed, "--scale": scale, "--key": key, "--database": database}
-    given |= {"--critical": critical, "--time-field": time_field, "--junit": junit, "--markdown": markdown}
-    given |= {"--latest": latest, "--svg": svg}
-    _refuse_pointless(given, history, backup)
-    store = _store(backup, s3)
+    store = check(click.get_current_context().params)
     if history:
         from mendbook.drills.showing import show_history
 
@@ -130,6 +126,15 @@ def command(
 
     variables = {"key": key or "", "critical": list(critical), "time_fields": dict(_pair(word) for word in time_field)}
     return perform(drilled, outputs, lambda: restore_into_scratch(drilled, store, _named(database), variables))
+
+
+def check(params: Mapping[str, Any]) -> Store | None:
+    """Refuse options that cannot be meant, before anything is started; the bucket that --backup names, if it does."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in params.items()}
+    _refuse_pointless(given, params["history"], params["backup"])
+    for word in params["time_field"]:
+        _pair(word)
+    return _store(params["backup"], {name: value for name, value in params.items() if name.startswith("s3_")})
 
 
 def _refuse_pointless(given: dict[str, Any], history: bool, backup: str | None) -> None:
