@@ -138,6 +138,8 @@ class Backup:
         while is_taken(there, key := backup_key(params["prefix"], params["database"], at)):
             # another one of the same second
             at += timedelta(seconds=1)
+        # a prefix may make it what no backup can be called
+        check_key(key, params["prefix"])
         return key
 
     def _remove(self, client, debris):

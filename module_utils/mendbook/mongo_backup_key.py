@@ -10,11 +10,13 @@ import re
 from . import manifest, s3_mark, s3_pointer
 from .errors import Refused
 from .s3_errors import shown
+from .s3_options import is_path
 
 ENDING = ".archive.gz"
 # S3 allows 1,024; the manifest and the marks of a drill stand beside the key under longer ones
 MAX_KEY_BYTES = 960
 
+_NO_BACKUP = (manifest.object_key, s3_mark.parse_key, s3_mark.is_lock, s3_pointer.may_be_pointer)
 _MADE = re.compile(r"[A-Za-z0-9_-]+-[0-9]{8}T[0-9]{6}Z" + re.escape(ENDING))
 
 
@@ -43,13 +45,13 @@ def check_key(key, prefix):
     why = None
     if not key.startswith(prefix):
         why = f"it is not below the prefix {shown(prefix)}, which is what the lock is for"
-    elif not name or key.startswith("/") or "//" in key or ".." in key.split("/"):
+    elif not name or is_path(key):
         why = "it is a path and no key"
     elif not key.isprintable():
         why = "it has characters that cannot be printed"
     elif len(key.encode()) > MAX_KEY_BYTES:
         why = f"it has more than {MAX_KEY_BYTES} bytes"
-    elif manifest.object_key(key) or s3_mark.parse_key(key) or s3_pointer.may_be_pointer(key):
-        why = "the catalogue would take it for a manifest, a mark or a pointer"
+    elif any(takes(key) for takes in _NO_BACKUP):
+        why = "the catalogue would take it for a manifest, a mark, a lock or a pointer"
     if why:
         raise Refused(f"refused: the key {shown(key)} cannot be a backup's: {why}", rule="key")

@@ -48,7 +48,7 @@ PICK_REQUIRED_BY = {"version_id": "key"}
 
 
 def check_options(params):
-    """Raise Refused (rule options) when the connection options cannot be meant; contacts nothing."""
+    """Raise Refused (rule options) when the connection options or a prefix cannot be meant; contacts nothing."""
     if bool(params.get("s3_access_key")) != bool(params.get("s3_secret_key")):
         raise _bad("s3_access_key and s3_secret_key belong together: give both, or neither to use a profile or a role")
     if params.get("s3_session_token") and not params.get("s3_access_key"):
@@ -64,7 +64,13 @@ def check_options(params):
             raise _bad("s3_ca_file must be an absolute path")
         if not os.path.isfile(ca_file):
             raise _bad(f"s3_ca_file {ca_file} is not a file on this machine")
+    _check_prefix(params.get("prefix") or "")
     sse_key(params)
+
+
+def is_path(text):
+    """Whether a key or a prefix is written like a path, of which some stores make another key than what was written."""
+    return text.startswith("/") or "//" in text or not {".", ".."}.isdisjoint(text.split("/"))
 
 
 def check_store(params):
@@ -161,6 +167,18 @@ def _check_endpoint(endpoint):
         raise _bad("s3_endpoint_url holds credentials: give them as s3_access_key and s3_secret_key")
     if parts.query or parts.fragment:
         raise _bad("s3_endpoint_url has a query or a fragment: the bucket is named by the option bucket")
+
+
+def _check_prefix(prefix):
+    address, _colon, rest = prefix.rpartition("://")
+    bucket, _slash, below = rest.partition("/") if address else ("", "", prefix)
+    if not prefix.isprintable():
+        raise _bad(f"prefix {prefix!r} has characters that cannot be printed")
+    if address or is_path(prefix):
+        parts = [part for part in below.split("/") if part not in ("", ".", "..")]
+        meant = "/".join(parts) + ("/" if parts and below.endswith("/") else "")
+        words = f"is an address: write bucket {bucket} and prefix" if address else "is a path, and keys are none: write"
+        raise _bad(f"prefix {prefix!r} {words} {meant!r}")
 
 
 def _bad(what):

@@ -209,6 +209,12 @@ def test_the_least_roles_are_enough(lab_of, sandbox, roles) -> None:
         ({"bucket": "no-such-bucket"}, "nothing", "bucket"),
         ({"bucket": ""}, "refused", "options"),
         ({"key": "elsewhere/a.gz"}, "refused", "key"),
+        ({"prefix": "s3://backups/daily/"}, "refused", "options"),
+        ({"prefix": "/daily/"}, "refused", "options"),
+        ({"prefix": "daily//x/"}, "refused", "options"),
+        # the key that is made of it would be taken for a pointer
+        ({"prefix": "latest."}, "refused", "key"),
+        ({"prefix": "d" * 960}, "refused", "key"),
         ({"readers": 0}, "refused", "options"),
         ({"max_bytes_per_second": -1}, "refused", "options"),
         ({"object_lock_days": 3}, "refused", "options"),

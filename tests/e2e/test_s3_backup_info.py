@@ -166,6 +166,7 @@ def test_a_pointer_and_a_moment_choose_as_they_say(info, bucket):
     [
         ({"bucket": "no-such-bucket"}, "nothing", "there is no bucket no-such-bucket"),
         ({"prefix": "no-such-prefix/"}, "nothing", "There is no backup under"),
+        ({"prefix": "s3://backups/daily/"}, "refused", "write bucket backups and prefix 'daily/'"),
         ({"key": "1.gzz"}, "nothing", "The nearest keys are"),
         ({"latest": True}, "nothing", "There is no latest under"),
         ({"at": "2020-01-01T00:00:00Z"}, "nothing", "The oldest is"),

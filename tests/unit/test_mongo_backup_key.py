@@ -36,12 +36,17 @@ def test_two_names_that_look_alike_get_two_keys():
         ("daily/", "a path and no key"),
         ("daily//a.gz", "a path and no key"),
         ("daily/../a.gz", "a path and no key"),
+        ("daily/./a.gz", "a path and no key"),
+        (s3_mark.lock_key("daily/", "r1-0a"), "a manifest, a mark, a lock or a pointer"),
         ("daily/a\n.gz", "cannot be printed"),
         ("daily/" + "ä" * (MAX_KEY_BYTES // 2), f"more than {MAX_KEY_BYTES} bytes"),
-        ("daily/latest", "a manifest, a mark or a pointer"),
-        ("daily/latest.dump", "a manifest, a mark or a pointer"),
-        (manifest.manifest_key("daily/a.gz"), "a manifest, a mark or a pointer"),
-        (s3_mark.mark_key("daily/a.gz", s3_mark.IN_USE, "20261120T000000Z-abcdef"), "a manifest, a mark or a pointer"),
+        ("daily/latest", "a manifest, a mark, a lock or a pointer"),
+        ("daily/latest.dump", "a manifest, a mark, a lock or a pointer"),
+        (manifest.manifest_key("daily/a.gz"), "a manifest, a mark, a lock or a pointer"),
+        (
+            s3_mark.mark_key("daily/a.gz", s3_mark.IN_USE, "20261120T000000Z-abcdef"),
+            "a manifest, a mark, a lock or a pointer",
+        ),
     ],
 )
 def test_a_key_that_could_not_be_found_again_is_refused(key, why):

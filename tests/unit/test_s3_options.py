@@ -39,6 +39,31 @@ def test_what_cannot_be_meant_is_refused_without_the_secret(params, words):
 
 
 @pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        ("s3://backups/daily/", "'s3://backups/daily/' is an address: write bucket backups and prefix 'daily/'"),
+        ("s3://backups", "write bucket backups and prefix ''"),
+        ("https://s3.example.com/daily/x", "is an address"),
+        ("/daily/", "'/daily/' is a path, and keys are none: write 'daily/'"),
+        ("/", "write ''"),
+        ("daily//x/", "write 'daily/x/'"),
+        ("daily//", "write 'daily/'"),
+        ("//daily", "write 'daily'"),
+        ("./daily/shop-", "write 'daily/shop-'"),
+        ("daily/../weekly/", "is a path"),
+        ("daily/..", "write 'daily'"),
+        ("daily\n/", "cannot be printed"),
+        ("\x1b[31m//", "cannot be printed"),
+    ],
+)
+def test_a_prefix_that_no_key_of_a_backup_begins_with_is_refused_and_the_words_say_what_to_write(prefix, words):
+    with pytest.raises(MendError) as caught:
+        s3_options.check_options({"prefix": prefix})
+    assert words in caught.value.msg and caught.value.rule == "options"
+    assert caught.value.msg.isprintable()
+
+
+@pytest.mark.parametrize(
     ("params", "words"),
     [
         ({"bucket": None}, "bucket is empty"),
@@ -62,6 +87,11 @@ def test_a_choice_that_contradicts_itself_is_refused(params, words):
         {"s3_endpoint_url": "https://s3.example.com:9000/"},
         {"s3_endpoint_url": "https://project.example.com/storage/v1/s3"},
         {"s3_endpoint_url": "http://[::1]:9000"},
+        {"prefix": None},
+        {"prefix": "daily/"},
+        {"prefix": "shop-test-"},
+        {"prefix": "käse: 100%/..a/b.."},
+        {"prefix": "a/b c/"},
     ],
 )
 def test_what_people_have_is_accepted(params):
