@@ -21,6 +21,11 @@ extends_documentation_fragment:
 options:
   bucket:
     required: true
+  database:
+    description:
+      - The database that a backup is wanted of. Backups that their manifest says to be of other databases are not
+        chosen; one that is named by O(key) or O(latest) is.
+    type: str
   verify:
     description:
       - Read every byte of the chosen backup and compare it with the manifest's SHA-256, else with S3's own checksum,
@@ -96,7 +101,7 @@ chosen:
   returned: success
   type: dict
 passed_over:
-  description: Later backups that were not taken, each with the reason.
+  description: Later backups that were not taken, each with the reason; empty when O(key) or O(latest) names one.
   returned: success
   type: list
   elements: dict
@@ -127,6 +132,7 @@ ARGUMENT_SPEC = dict(
     **dict(
         PICK_SPEC,
         bucket={"type": "str", "required": True},
+        database={"type": "str"},
         verify={"type": "bool", "default": False},
         limit={"type": "int", "default": 100},
     ),

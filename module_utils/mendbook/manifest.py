@@ -55,9 +55,10 @@ def parse(data, name):
 
 
 def head(manifest):
-    """Return a copy without ``collections``, which may be megabytes, with ``collection_count`` in its place."""
+    """Return a copy with ``collection_count`` and ``databases`` in place of ``collections``, which may be megabytes."""
     short = {field: value for field, value in manifest.items() if field != "collections"}
     short["collection_count"] = len(manifest["collections"]) if manifest.get("collections") is not None else None
+    short["databases"] = sorted({namespace.partition(".")[0] for namespace in manifest.get("collections") or ()})
     return short
 
 

@@ -47,7 +47,7 @@ def source_database(databases, wanted, target):
         raise Nothing("the backup has no database of an application in it", rule="source_database")
     raise Refused(
         f"the backup is of another database: it has {_listed(names)} and not {target}; if that is what you want, say "
-        f"which with -e mongo_restore_source_database={names[0]}",
+        f"which with -e mongo_restore_source_database={names[0]} (mongo_drill_source_database in a drill)",
         rule="source_database",
     )
 

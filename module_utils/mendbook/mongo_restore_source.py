@@ -90,7 +90,7 @@ def open_backup(params):
         if (params.get("key") or "").endswith("/"):
             yield _open_s3_folder(client, params)
             return
-        _found, backup = s3_catalogue.pick(client, params)
+        _found, backup = s3_catalogue.pick(client, params, _source_database(params))
         reads = s3_stream.object_source(client, backup, params)
         facts = backup.to_facts(_now())
         facts["name"] = reads.name
@@ -176,7 +176,11 @@ def _open_path(params):
 
 
 def _open_dump(source, params):
-    return open_dump(source, database=params.get("source_database") or params["database"])
+    return open_dump(source, database=_source_database(params))
+
+
+def _source_database(params):
+    return params.get("source_database") or params["database"]
 
 
 def _manifest_beside(path):

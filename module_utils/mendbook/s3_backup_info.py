@@ -41,11 +41,18 @@ class BackupInfo:
         facts = _catalogue_facts(found, now, params["limit"])
         try:
             chosen = choose(
-                found, key=params["key"], version_id=params["version_id"], at=params["at"], latest=params["latest"]
+                found,
+                key=params["key"],
+                version_id=params["version_id"],
+                at=params["at"],
+                latest=params["latest"],
+                database=params["database"],
             )
             chosen = read_manifest(client, chosen, params)
             facts["chosen"] = _chosen_facts(chosen, now)
-            facts["passed_over"] = passed_over(found, chosen)[: params["limit"]]
+            # what was named was taken by its name, and nothing was passed over for it
+            named = params["key"] or params["latest"]
+            facts["passed_over"] = [] if named else passed_over(found, chosen, params["database"])[: params["limit"]]
             facts["verified"] = verify(client, chosen, params) if params["verify"] else None
         except MendError as error:
             error.details = dict(_short(facts), **error.details)

@@ -77,8 +77,8 @@ def catalogue(client, bucket, prefix="", *, pattern="*", params=None, max_object
     return Catalogue(bucket, prefix, backups, list(pointers.values()), notes, entries, markers)
 
 
-def pick(client, params):
-    """Return (Catalogue, the chosen Backup with its whole manifest) for the PICK_SPEC options."""
+def pick(client, params, database=None):
+    """Return (Catalogue, the chosen Backup of ``database`` with its whole manifest) for the PICK_SPEC options."""
     check_pick(params)
     found = catalogue(
         client, params["bucket"], params.get("prefix") or "", pattern=params.get("pattern") or "*", params=params
@@ -89,6 +89,7 @@ def pick(client, params):
         version_id=params.get("version_id"),
         at=params.get("at"),
         latest=params.get("latest"),
+        database=database,
     )
     return found, read_manifest(client, chosen, params)
 

@@ -12,39 +12,55 @@ from ansible.module_utils.mendbook.s3_backup import iso
 from ansible.module_utils.mendbook.s3_errors import place, shown
 
 
-def choose(found, *, key=None, version_id=None, at=None, latest=False):
+def choose(found, *, key=None, version_id=None, at=None, latest=False, database=None):
     """Return the Backup that is meant among those of the Catalogue ``found``.
 
     A named ``key`` (with ``version_id``, else its current version) is taken as it is named; ``latest`` is what the key
     named latest stands for; otherwise it is the newest backup that a manifest calls complete, at or before ``at`` (ISO
-    text) when given, and only when there is none the newest that nothing speaks against.
+    text) when given, and only when there is none the newest that nothing speaks against. With ``database`` those that
+    their manifest says to be of others are left out: neighbours under one prefix are no backups of this one.
     Nothing when there is no such backup; Refused (rule incomplete) when the one that is meant is not complete.
     """
     if latest:
         return _usable(_latest(found))
     if key:
         return _usable(_named(found, key, version_id))
-    candidates = [b for b in found.backups if not b.deleted and (at is None or b.finished <= moment(at))]
+    ours = [b for b in found.backups if not _others(b, database)]
+    candidates = [b for b in ours if not b.deleted and (at is None or b.finished <= moment(at))]
     for complete in (True, None):
         for backup in candidates:
             if backup.complete is complete:
                 return backup
-    raise _no_candidate(found, candidates, at)
+    raise _no_candidate(found, ours, candidates, at, database)
 
 
-def passed_over(found, chosen):
-    """Return the backups finished later than ``chosen`` that were not taken, with the reason, as facts."""
+def passed_over(found, chosen, database=None):
+    """Return the backups finished later than ``chosen``, which nobody has named, with why each was not taken."""
     return [
-        {"key": b.key, "version_id": b.version_id, "finished": iso(b.finished), "reason": _why_not(b)}
+        {"key": b.key, "version_id": b.version_id, "finished": iso(b.finished), "reason": _why_not(b, database)}
         for b in found.backups
         if b.finished > chosen.finished
     ]
 
 
-def _why_not(backup):
+def _others(backup, database):
+    """Return the databases that the backup is of instead of ``database``; empty when it is, or nothing says so."""
+    databases = (backup.manifest or {}).get("databases", []) if database else []
+    return [] if database in databases else databases
+
+
+def _why_not(backup, database):
     if backup.deleted:
         return f"deleted at {iso(backup.deleted)}"
+    others = _others(backup, database)
+    if others:
+        return f"it is of another database: {_listed(others)}, not {shown(database)}"
     return backup.reason or "later than what was asked for"
+
+
+def _listed(names):
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(shown(name) for name in sorted(names)[:10]) + more
 
 
 def _named(found, key, version_id, named_by=""):
@@ -108,18 +124,24 @@ def _usable(backup):
     return backup
 
 
-def _no_candidate(found, candidates, at):
+def _no_candidate(found, ours, candidates, at, database):
     where = place(found.bucket, found.prefix)
     if not found.backups:
         return Nothing(f"There is no backup under {where}. Check bucket and prefix.", rule="empty")
+    if not ours:
+        words = "No backup under {0} is of the database {1}: they are of {2}. Check the name and the prefix."
+        others = {name for b in found.backups for name in _others(b, database)}
+        return Nothing(words.format(where, shown(database), _listed(others)), rule="source_database")
+    if database:
+        where += f" of the database {shown(database)}"
     if candidates:
         newest = candidates[0]
         words = "No backup under {0}{1} is complete: all {2} have something against them. The newest, {3}: {4}."
         until = f" at or before {at}" if at else ""
         msg = words.format(where, until, len(candidates), shown(newest.key), newest.reason)
         return Nothing(msg, rule="incomplete")
-    if at and any(not b.deleted for b in found.backups):
-        oldest = [b for b in found.backups if not b.deleted][-1]
+    if at and any(not b.deleted for b in ours):
+        oldest = [b for b in ours if not b.deleted][-1]
         words = "No backup under {0} was finished at or before {1}. The oldest is {2}, of {3}."
         return Nothing(words.format(where, at, shown(oldest.key), iso(oldest.finished)), rule="at")
     words = "Every backup under {0} was deleted. Versions are still there: name one with key and version_id."

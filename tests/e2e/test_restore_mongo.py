@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from pymongo.database import Database
 
 from dump_writer import archive, made
+from restore_lab import manifest_of
 
 pytestmark = pytest.mark.e2e
 
@@ -173,6 +174,38 @@ def test_a_backup_with_a_manifest_is_found_restored_verified_and_undone(
     failed = playbook("verify_mongo", variables=asked)
     assert failed.rc == 2
     assert failed.failed()[0]["mend"]["reason"] == "verify"
+
+
+def test_with_two_databases_under_one_prefix_each_restore_takes_its_own(
+    playbook, estore, uploaded, sandbox, tmp_path
+) -> None:
+    for minutes, name in ((2, "estore"), (1, "big")):
+        dump, beside = tmp_path / name, tmp_path / f"{name}.manifest"
+        dump.write_bytes(archive({(name, "orders"): made(5)}))
+        finished = datetime.now(UTC) - timedelta(minutes=minutes)
+        collections = {f"{name}.orders": {"type": "collection", "count": 5}}
+        changed = {"finished": finished.isoformat(timespec="seconds"), "collections": collections}
+        beside.write_bytes(manifest_of(f"two/{name}", dump.read_bytes(), changed))
+        uploaded(dump, f"two/{name}")
+        uploaded(beside, f"two/{name}.manifest.json")
+    before = fingerprint(estore)
+    variables = {**s3_variables(sandbox), "mongo_restore_prefix": "two/"}
+
+    def planned(**more: Any) -> dict[str, Any]:
+        played = playbook("restore_mongo", "--check", variables={**variables, **more})
+        (result,) = played.of("mend_mongo_restore")
+        return result
+
+    assert planned()["plan"]["source"]["name"].endswith("/two/estore")
+    other = planned(mongo_restore_source_database="big")
+    assert other["plan"]["source"]["name"].endswith("/two/big")
+    # what is named is taken as it is named, and refused for what it is
+    named = planned(mongo_restore_key="two/big")["mend"]
+    assert (named["reason"], named["rule"]) == ("refused", "source_database")
+    nowhere = planned(mongo_restore_source_database="shop")
+    assert (nowhere["mend"]["reason"], nowhere["mend"]["rule"]) == ("nothing", "source_database")
+    assert "is of the database shop: they are of big, estore" in nowhere["msg"]
+    assert fingerprint(estore) == before
 
 
 def test_the_same_backup_again_changes_nothing_and_one_lost_document_is_noticed(playbook, estore, tmp_path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -94,6 +94,20 @@ class Team:
         self._client.put_object(Bucket=self.facts["bucket"], Key=KEY, Body=data)
         self._client.put_object(Bucket=self.facts["bucket"], Key=f"{KEY}.manifest.json", Body=text)
 
+    def put_neighbour(self, database):
+        """A complete and newer backup of another application under the same prefix, told by its manifest alone."""
+        key, data = (
+            f"{PREFIX}{database}.archive.gz",
+            gzip.compress(restore_lab.archive_of(database, {"a": []}), mtime=0),
+        )
+        described = {f"{database}.a": {"type": "collection", "count": 0}}
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        changed = {"finished": later.isoformat(timespec="seconds"), "collections": described}
+        self._client.put_object(Bucket=self.facts["bucket"], Key=key, Body=data)
+        text = restore_lab.manifest_of(key, data, changed)
+        self._client.put_object(Bucket=self.facts["bucket"], Key=f"{key}.manifest.json", Body=text)
+        return key
+
     def objects(self):
         listed = self._client.list_objects_v2(Bucket=self.facts["bucket"], Prefix=PREFIX).get("Contents", ())
         return {entry["Key"]: entry["ETag"] for entry in listed}
@@ -121,6 +135,7 @@ def own():
 
 
 def test_a_teams_backup_is_restored_its_record_stands_beside_it_and_the_history_shows_it(team, own):
+    neighbour = team.put_neighbour("big")
     before = team.objects()
     # an objective that nobody meets: the data is proven all the same
     drilled = own.run("restore_mongo", *team.options, "--database", "estore", "--rto", "0.001s", *FILES, **team.keys)
@@ -136,6 +151,7 @@ def test_a_teams_backup_is_restored_its_record_stands_beside_it_and_the_history_
     # nothing in this backup has a time, so it is as old as it says
     assert record.rpo_from.startswith("the time when the backup was finished") and record.rpo_seconds < 300
     assert any("no manifest says what the backup should hold" in note for note in record.notes)
+    assert f"passed over the newer {neighbour}: it is of another database: big, not estore" in record.notes
     assert gone(own)
 
     shown = own.run("--history", *team.options, "--svg", "drills.svg", **team.keys)

@@ -135,8 +135,15 @@ def test_what_is_no_manifest_is_an_error_in_words(data, words):
 
 def test_the_head_counts_the_collections_and_drops_them():
     head = manifest.head(WHOLE)
-    assert "collections" not in head and head["collection_count"] == 3
+    assert "collections" not in head and head["collection_count"] == 3 and head["databases"] == ["estore"]
     assert "collections" in WHOLE
+
+
+def test_the_head_knows_the_databases_of_the_collections_and_none_where_none_are_described():
+    described = {"crm.a": {"type": "view"}, "estore.x.y": {"type": "view"}, "crm.b": {"type": "view"}}
+    assert manifest.head({**WHOLE, "collections": described})["databases"] == ["crm", "estore"]
+    for nothing in ({}, None):
+        assert manifest.head({**WHOLE, "collections": nothing})["databases"] == []
 
 
 def test_keys_of_manifests_and_objects_belong_together():

@@ -52,6 +52,65 @@ def test_a_newer_one_that_may_be_unfinished_is_passed_over_and_named():
     ]
 
 
+def of_database(key, hour, *databases, **more):
+    """A complete backup whose manifest has collections of these databases."""
+    return backup(key, hour, manifest={"databases": list(databases)}, **more)
+
+
+def test_neighbours_of_another_database_are_left_out_and_named():
+    found = of(
+        of_database("m/estore-1", 1, "estore"), of_database("m/big-2", 2, "big"), of_database("m/big-3", 3, "big")
+    )
+    chosen = choose(found, database="estore")
+    assert chosen.key == "m/estore-1"
+    assert [(p["key"], p["reason"]) for p in passed_over(found, chosen, "estore")] == [
+        ("m/big-3", "it is of another database: big, not estore"),
+        ("m/big-2", "it is of another database: big, not estore"),
+    ]
+    assert choose(found, database="big", at="2026-11-20T02:30:00Z").key == "m/big-2"
+    assert choose(found).key == "m/big-3"
+
+
+def test_one_backup_of_several_databases_is_of_each_of_them():
+    found = of(of_database("m/all", 2, "big", "estore"), of_database("m/estore", 1, "estore"))
+    assert choose(found, database="estore").key == "m/all"
+
+
+def test_a_manifest_that_does_not_say_of_which_database_leaves_nothing_out():
+    found = of(backup("m/2", 2, manifest={"databases": []}), of_database("m/1", 1, "estore"))
+    assert choose(found, database="estore").key == "m/2"
+
+
+def test_where_only_neighbours_have_manifests_the_newest_without_one_is_taken():
+    found = of(of_database("m/big-3", 3, "big"), backup("m/2", 2, None), backup("m/1", 1, None))
+    assert choose(found, database="estore").key == "m/2"
+
+
+def test_only_neighbours_are_nothing_and_their_databases_are_named():
+    found = of(of_database("m/big-1", 1, "big"), of_database("m/shop-2", 2, "shop", "crm"))
+    with pytest.raises(
+        Nothing, match=r"under s3://b/mongo/ is of the database estore: they are of big, crm, shop"
+    ) as no:
+        choose(found, database="estore")
+    assert no.value.rule == "source_database"
+
+
+def test_the_oldest_that_is_named_for_a_moment_too_early_is_one_of_the_database():
+    found = of(of_database("m/big-1", 1, "big"), of_database("m/estore-5", 5, "estore"))
+    with pytest.raises(Nothing, match=r"of the database estore was finished at or before .* The oldest is m/estore-5"):
+        choose(found, at="2026-11-20T02:00:00Z", database="estore")
+
+
+def test_what_is_named_is_taken_whatever_database_it_is_of():
+    found = of(
+        of_database("m/estore-1", 1, "estore"),
+        of_database("m/big-2", 2, "big", version_id="v"),
+        pointers=[Pointer("m/latest", ("big-2", None))],
+    )
+    for named in ({"key": "m/big-2"}, {"key": "m/big-2", "version_id": "v"}, {"latest": True}):
+        assert choose(found, **named, database="estore").key == "m/big-2"
+
+
 def test_where_nobody_writes_manifests_the_newest_is_taken():
     assert choose(of(backup("m/1", 1, None), backup("m/2", 2, None))).key == "m/2"
 

@@ -59,7 +59,8 @@ def _store_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option("--scale", type=float, callback=_scale, help="Size of the shop; 1, the default, is about 13 MB.")
 @click.option("--backup", metavar="s3://BUCKET/PREFIX", help="Restore the newest backup there into a scratch server.")
 @click.option("--database", help="The database in that backup.")
-@click.option("--key", help="This backup instead of the newest complete one.")
+@click.option("--key", help="This backup instead of the newest complete one of the database.")
+@click.option("--pattern", metavar="GLOB", help="Only keys whose last part matches this are backups.")
 @click.option("--critical", multiple=True, metavar="COLLECTION", help="Must hold something; may be repeated.")
 @click.option("--time-field", multiple=True, metavar="COLLECTION=FIELD", help="Where a record's time is; the _id else.")
 @_store_options
@@ -81,6 +82,7 @@ def command(
     backup: str | None,
     database: str | None,
     key: str | None,
+    pattern: str | None,
     critical: tuple[str, ...],
     time_field: tuple[str, ...],
     junit: Path | None,
@@ -124,7 +126,8 @@ def command(
         return perform(drilled, outputs, lambda: rehearse(drilled, 1 if seed is None else seed, scale or 1.0))
     from mendbook.drills.scratch import restore_into_scratch
 
-    variables = {"key": key or "", "critical": list(critical), "time_fields": dict(_pair(word) for word in time_field)}
+    variables: dict[str, Any] = {"key": key or "", "pattern": pattern or "*", "critical": list(critical)}
+    variables["time_fields"] = dict(_pair(word) for word in time_field)
     return perform(drilled, outputs, lambda: restore_into_scratch(drilled, store, _named(database), variables))
 
 
@@ -140,7 +143,8 @@ def check(params: Mapping[str, Any]) -> Store | None:
 def _refuse_pointless(given: dict[str, Any], history: bool, backup: str | None) -> None:
     """An option that would mean nothing here was meant for something: it is an error, and nothing is started."""
     wrong: tuple[str, ...]
-    drill = ("--seed", "--scale", "--key", "--database", "--critical", "--time-field", "--junit", "--markdown")
+    drill = ("--seed", "--scale", "--key", "--database", "--pattern", "--critical", "--time-field")
+    drill += ("--junit", "--markdown")
     if history:
         wrong, why = drill, "belongs to a drill, and --history only shows those before"
     elif backup:
@@ -148,7 +152,7 @@ def _refuse_pointless(given: dict[str, Any], history: bool, backup: str | None) 
         if not given["--database"]:
             raise UsageError("--backup needs --database: the name of the database in the backup")
     else:
-        wrong, why = ("--key", "--database", "--critical", "--time-field"), "belongs to --backup"
+        wrong, why = ("--key", "--database", "--pattern", "--critical", "--time-field"), "belongs to --backup"
         if given["--latest"] or given["--svg"]:
             wrong, why = ("--latest", "--svg"), "belongs to --history"
     for option in wrong:
