@@ -6,8 +6,8 @@ DOCUMENTATION = r"""
 module: mend_s3_backup_check
 short_description: Tell whether the backups in an S3 bucket are new enough, whole, as large as ever, and proven
 description:
-  - Looks at the backups under a prefix and gives a verdict on each row of them, which is keys that differ only in their
-    date. A verdict is V(ok), V(warning) or V(failed), with the value, the limit and a sentence.
+  - Looks at the backups under a prefix and gives a verdict on each row of them, which is keys of one database that
+    differ only in their date. A verdict is V(ok), V(warning) or V(failed), with the value, the limit and a sentence.
   - Fails with reason C(verify) when a verdict is V(failed). All facts are then under C(mend.details). Warnings do not
     fail.
   - Every age is by the store's clock.

@@ -7,8 +7,8 @@ module: mend_s3_backup_prune
 short_description: Remove old backups from an S3 bucket, and never one that is still needed
 description:
   - Removes backups that are older than O(max_age_seconds), as long as O(keep_complete) newer complete ones stay. Keys
-    that
-    differ only in their date are one row, and each row keeps its own.
+    of one database that differ only in their date are one row, and each row keeps its own; where keys have no date, the
+    manifests say which database each backup is of.
   - Never removes the newest complete backup, the last one that a drill has verified, one that a run reads now, one that
     C(latest) names, one that S3 keeps by object lock, or an unfinished one that is younger than a day.
   - A backup is an object with a manifest beside it, or with a name that M(mend_mongo_backup) gives. Other objects are

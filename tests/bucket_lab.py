@@ -65,14 +65,21 @@ class BucketLab:
         return self.s3.put_object(Bucket=self.bucket, Key=key, Body=data, **more)
 
     def backup(
-        self, days: float, name: str = "estore", key: str | None = None, data: bytes | None = None, **more: Any
+        self,
+        days: float,
+        name: str = "estore",
+        key: str | None = None,
+        data: bytes | None = None,
+        source: str | None = None,
+        **more: Any,
     ) -> str:
-        """A complete backup that was finished so many days ago; its key."""
+        """A complete backup of ``source`` (as ``rs0@db1:27017/estore``) that was finished so many days ago; its key."""
         key = key or self.key(days, name)
         data = data or f"archive of {key}, {days} days old".encode()
         version = self.put(key, data, **more).get("VersionId")
         described = {"key": key, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "version_id": version}
         manifest = {"schema": 1, "object": described, "started": iso(ago(days + 0.01)), "finished": iso(ago(days))}
+        manifest |= {"source": {"id": source}} if source else {}
         self.put(f"{key}.manifest.json", json.dumps(manifest).encode())
         return key
 

@@ -27,7 +27,7 @@ from ansible.module_utils.mendbook.s3_clock import TOLERANCE_SECONDS, store_cloc
 from ansible.module_utils.mendbook.s3_drill_record import read_records
 from ansible.module_utils.mendbook.s3_errors import place, shown, status_of
 from ansible.module_utils.mendbook.s3_prune_rules import is_backup, is_live
-from ansible.module_utils.mendbook.s3_series import series
+from ansible.module_utils.mendbook.s3_series import row_name, rows, series
 
 UPLOAD_AGE = datetime.timedelta(days=1)
 
@@ -143,13 +143,24 @@ def _limits(params):
 
 def _rows(backups, records):
     """Return the Rows of what can be restored; one of which only drills or deleted versions are left is no row."""
-    by_name = {}
-    for backup in backups:
-        if is_live(backup):
-            by_name.setdefault(series(backup.key), []).append(backup)
+    found = rows([backup for backup in backups if is_live(backup)])
+    for (name, database), members in list(found.items()):
+        if database == "" and not any(backup.complete for backup in members):
+            # of which database it is nobody knows: it is told beside the newest ones
+            beside = [row for row in found if row[0] == name and row[1]]
+            newest = max(beside, key=lambda row: max(backup.finished for backup in found[row]))
+            found[newest] = found[newest] + found.pop((name, database))
+    row_of = {backup.key: row for row, members in found.items() for backup in members}
+
+    def is_about(record, row):
+        if record.key in row_of:
+            return row_of[record.key] == row
+        # of which database a backup was that is gone nobody knows: then its drill proves nothing, and may yet warn
+        return series(record.key) == row[0] and (row[1] is None or not record.verified)
+
     return [
-        make_row(name, members, [record for record in records if series(record.key) == name])
-        for name, members in sorted(by_name.items())
+        make_row(row_name(row), found[row], [record for record in records if is_about(record, row)])
+        for row in sorted(found, key=row_name)
     ]
 
 

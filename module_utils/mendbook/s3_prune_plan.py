@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 
 from ansible.module_utils.mendbook.plan import cap, make_plan, refusal
 from ansible.module_utils.mendbook.plan_text import bytes_text
 from ansible.module_utils.mendbook.s3_backup import iso
 from ansible.module_utils.mendbook.s3_errors import place, shown
 from ansible.module_utils.mendbook.s3_prune_rules import is_live
-from ansible.module_utils.mendbook.s3_series import series
+from ansible.module_utils.mendbook.s3_series import row_name, rows
 
 SHOWN_HELD = 20
 
@@ -183,10 +182,10 @@ def _notes(seen, versions):
         )
     if seen.foreign:
         notes.append(f"not touched, because neither name nor manifest makes them backups: {seen.foreign}")
-    rows = Counter(series(v.backup.key) for v in seen.verdicts)
-    if len(rows) > 1:
+    names = sorted(map(row_name, rows([v.backup for v in seen.verdicts])))
+    if len(names) > 1:
         notes.append(
-            "each of the {} rows keeps its own minimum: {}".format(len(rows), ", ".join(map(shown, sorted(rows)[:5])))
+            "each of the {} rows keeps its own minimum: {}".format(len(names), ", ".join(map(shown, names[:5])))
         )
     if seen.holder:
         notes.append("locked now by run {run} of {holder} on {host}".format(**seen.holder))

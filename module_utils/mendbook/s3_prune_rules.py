@@ -11,7 +11,8 @@ import datetime
 from collections import Counter
 
 from ansible.module_utils.mendbook.plan_text import age_text
-from ansible.module_utils.mendbook.s3_series import is_ours, series
+from ansible.module_utils.mendbook.s3_errors import shown
+from ansible.module_utils.mendbook.s3_series import is_ours, rows, source_of
 
 COMPLETE = "backups"
 UNFINISHED = "unfinished backups"
@@ -62,10 +63,7 @@ def judge(backups, rules, evidence):
     backups = [backup for backup in backups if is_backup(backup)]
     if not rules.versions:
         backups = [backup for backup in backups if is_live(backup)]
-    rows = {}
-    for backup in backups:
-        rows.setdefault(series(backup.key), []).append(backup)
-    verdicts = [verdict for row in rows.values() for verdict in _judge_row(row, rules, evidence)]
+    verdicts = [verdict for row in rows(backups).values() for verdict in _judge_row(row, rules, evidence)]
     return _keep_what_lies_above(verdicts) if rules.versions else verdicts
 
 
@@ -131,6 +129,13 @@ def _holds(row, live, evidence):
         hold(live[0], "it is the newest complete one")
         # the clock of the host that made it may be wrong, that of the store dates them all alike
         hold(max(live, key=lambda b: b.last_modified), "it is the complete one that was written last")
+    newest_of = {}
+    for backup in live:
+        newest_of.setdefault(source_of(backup), backup)
+    for source, backup in newest_of.items():
+        # two deployments may have databases of one name
+        if source:
+            hold(backup, f"it is the newest complete one of {shown(source)}")
     proven = [b for b in row if b.complete is not False and any(r.verified and r.is_about(b) for r in evidence.records)]
     for among in (proven, [b for b in proven if is_live(b)]):
         if among:

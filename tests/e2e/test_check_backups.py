@@ -133,8 +133,8 @@ def test_an_old_and_small_backup_fails_and_the_file_says_so_all_the_same(check, 
 
 def test_hostile_names_reach_prometheus_as_data(check, lab, tmp_path):
     owned = tmp_path / "owned"
-    lab.prefix += 'a"b\n/'
-    name = 'évil{{ lookup("pipe", "touch ' + str(owned) + '") }}'
+    lab.prefix += 'a"b/'
+    name = 'évil\n{{ lookup("pipe", "touch ' + str(owned) + '") }}'
     lab.backup(0.5, name=name)
     file = tmp_path / "backups.prom"
     played, result = check(textfile=str(file))
@@ -190,6 +190,21 @@ class TestInThisProcess:
         assert result["msg"].count("the last backup was finished") == 1
         assert f"{lab.prefix}shop-*.archive.gz: the last backup was finished 9 d 0 h ago" in result["msg"]
         assert lab.check(pattern="estore-*")["rc"] == 0
+
+    def test_nor_is_it_hidden_under_keys_without_a_date_where_manifests_tell_them_apart(self, lab):
+        lab.backup(0.1, key=f"{lab.prefix}new.gz", source="rs0@db1/estore")
+        old = lab.backup(9, key=f"{lab.prefix}old.gz", source="rs0@db1/shop")
+        lab.drill(old)
+        broken = lab.backup(0.2, key=f"{lab.prefix}broken.gz")
+        lab.put(f"{broken}.manifest.json", b"{")
+        result = lab.check()
+        assert result["msg"].count("the last backup was finished") == 1
+        assert f"{lab.prefix}* (shop): the last backup was finished 9 d 0 h ago" in result["msg"]
+        rows = {row["name"]: row for row in result["series"]}
+        assert sorted(rows) == [f"{lab.prefix}* (estore)", f"{lab.prefix}* (shop)"]
+        # nobody knows of which database the broken one is
+        assert [row["unfinished"] for _name, row in sorted(rows.items())] == [1, 0]
+        assert [bool(row["last_verified_drill"]) for _name, row in sorted(rows.items())] == [False, True]
 
     def test_a_deleted_backup_and_an_upload_that_nobody_ended_do_not_count(self, lab):
         key = lab.backup(0.1)

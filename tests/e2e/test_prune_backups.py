@@ -91,6 +91,15 @@ def test_a_bucket_that_keeps_versions_gets_markers_or_is_freed(prune, lab):
     assert lab.plan(versions=True)["state"] == "nothing to do"
 
 
+def test_each_database_keeps_its_last_ones_also_under_keys_without_a_date(lab):
+    users = [lab.backup(day, key=f"{lab.prefix}users-{day}.gz", source="rs0@db1/users") for day in (45, 40)]
+    shop = [lab.backup(day, key=f"{lab.prefix}shop-{day}.gz", source="rs0@db1/shop") for day in range(35, 26, -1)]
+    result = lab.prune()
+    assert removed(result) == shop[:2]
+    assert lab.keys() == with_manifests(*users, *shop[2:])
+    assert f"the 2 rows keeps its own minimum: {lab.prefix}* (shop), {lab.prefix}* (users)" in notes(result)
+
+
 class TestWhatStays:
     def test_the_last_verified_one_and_one_that_latest_names(self, lab):
         verified, named, other = lab.backup(50), lab.backup(60), lab.backup(70)

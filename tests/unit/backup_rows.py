@@ -39,7 +39,7 @@ def backup(days, *, key=None, complete=True, written=None, version_id=None, size
         "sha256": f"{days:064}" if isinstance(days, int) else "a" * 64,
         "complete": complete,
         "reason": None if complete else "it has no manifest beside it",
-        "manifest": {"object": {"size": size}},
+        "manifest": None if complete is None else {"object": {"size": size}},
         "manifest_entry": None if complete is None else entry,
     }
     return Backup(**{**facts, **more})
@@ -49,6 +49,11 @@ def lying(days, **more):
     """A backup whose manifest tells of another size."""
     told = {"manifest": {"object": {"size": 99}}, "reason": "it has 100 bytes, its manifest says 99"}
     return backup(days, complete=False, **{**told, **more})
+
+
+def of_source(name, size=100):
+    """What a backup has more whose manifest names this deployment and database, as in ``rs0@db1:27017/estore``."""
+    return {"manifest": {"object": {"size": size}, "source": {"id": name}}}
 
 
 def live(*backups):

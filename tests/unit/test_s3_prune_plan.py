@@ -6,7 +6,7 @@ import pytest
 from ansible.module_utils.mendbook.plan import refusals_in
 from ansible.module_utils.mendbook.s3_prune_plan import Observed, growth, prune_plan, target_id
 from ansible.module_utils.mendbook.s3_prune_removal import Listed, backup_removals
-from backup_rows import backup, evidence, judge, live, rules
+from backup_rows import backup, evidence, judge, live, of_source, rules
 
 PARAMS = {
     "pattern": "*",
@@ -104,6 +104,12 @@ def test_the_notes_say_what_stays_although_it_is_old():
     old = backup(60)
     notes = plan(backup(0), backup(1), old, says={"in_use": {old.key: "r1"}})["notes"]
     assert notes == [f"kept: {old.key}, 60 d 0 h old: run r1 reads it now"]
+
+
+def test_the_notes_name_the_rows_and_say_where_no_manifest_names_the_database():
+    named = [backup(0, key=f"daily/{name}.gz", **of_source(f"rs0@db1/{name}")) for name in ("users", "shop")]
+    rows = "daily/* (no manifest says of which database), daily/* (shop), daily/* (users)"
+    assert plan(*named, backup(1, key="daily/x.gz"))["notes"] == [f"each of the 3 rows keeps its own minimum: {rows}"]
 
 
 def test_many_that_stay_are_counted():

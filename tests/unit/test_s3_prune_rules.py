@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible.module_utils.mendbook.s3_prune_rules import is_live
-from ansible.module_utils.mendbook.s3_series import series
-from backup_rows import NOW, backup, days_ago, goes, lying, record, rules, verdicts, why_kept
+from ansible.module_utils.mendbook.s3_prune_rules import is_backup, is_live
+from ansible.module_utils.mendbook.s3_series import rows as rows_of
+from backup_rows import NOW, backup, days_ago, goes, lying, of_source, record, rules, verdicts, why_kept
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +41,34 @@ def test_unfinished_ones_do_not_count_towards_the_minimum():
 def test_each_row_keeps_its_own():
     old = [backup(day, key=f"daily/shop-202601{day - 300:02}T000000Z.archive.gz") for day in (310, 320, 330)]
     assert goes([*daily(0, 1, 2), *old]) == [old[2]]
+
+
+def test_each_database_keeps_its_own_also_under_keys_without_a_date():
+    users = [backup(45, key="p1/users-full.gz", **of_source("rs0@db1/users"))]
+    users.append(backup(40, key="p1/users-before-7.gz", **of_source("rs0@db1/users")))
+    shop = [backup(day, key=f"p1/shop-{day}.gz", **of_source("rs0@db1/shop")) for day in range(27, 36)]
+    assert goes([*users, *shop], rules(min_complete=7)) == shop[-2:]
+    nobodys = [backup(day, key=f"p1/dump-{day}.gz") for day in (50, 60)]
+    assert goes([*users, *shop, *nobodys], rules(min_complete=7)) == shop[-2:]
+
+
+def test_the_newest_of_another_deployment_stays_also_where_its_database_has_the_same_name():
+    ours = [backup(day, **of_source("rs0@db1/estore")) for day in (0, 1, 2)]
+    theirs = [backup(day, **of_source("rs1@db2/estore")) for day in (50, 60)]
+    backups = [*ours, *theirs]
+    assert goes(backups) == [theirs[1]]
+    assert why_kept(theirs[0], backups) == "it is the newest complete one of rs1@db2/estore"
+
+
+def test_a_folder_for_each_day_is_no_row_of_its_own():
+    backups = [backup(day, key=f"p5/{days_ago(day):%Y-%m-%d}/{backup(day).key[6:]}") for day in range(40)]
+    assert goes(backups) == backups[31:]
+
+
+def test_of_which_nobody_knows_whose_it_is_stays_although_others_are_newer():
+    theirs = [backup(day, **of_source(f"rs0@db1/{name}")) for day, name in ((0, "a"), (1, "b"))]
+    assert goes([*theirs, backup(20, complete=None, manifest=None)]) == []
+    assert goes([theirs[0], backup(20, complete=None, manifest=None)]) == [backup(20, complete=None, manifest=None)]
 
 
 def test_the_time_that_counts_is_when_it_was_finished_and_not_when_it_was_copied():
@@ -186,11 +214,12 @@ DAYS = st.floats(-3, 500, allow_nan=False)
 
 @st.composite
 def buckets(draw):
-    """Backups of two rows, of any state, in a bucket with or without versions; and what speaks for some of them."""
+    """Backups of some rows and two databases, of any state, with or without versions; and what speaks for some."""
     found, versioned = [], draw(st.booleans())
     for number in range(draw(st.integers(0, 12))):
         name = draw(st.sampled_from(["estore", "shop"]))
-        key = f"daily/{name}-20260101T{draw(st.integers(0, 5)) if versioned else number:06}Z.archive.gz"
+        number_of = draw(st.integers(0, 5)) if versioned else number
+        key = draw(st.sampled_from([f"daily/{name}-20260101T{number_of:06}Z.archive.gz", f"daily/{number_of}.gz"]))
         more = {"version_id": f"v{number}"} if versioned else {}
         lives = key not in {one.key for one in found}
         if versioned:
@@ -198,6 +227,8 @@ def buckets(draw):
             more["deleted"] = NOW if any(o.key == key and o.deleted for o in found) or draw(st.booleans()) else None
         sha256 = f"{number:064}"
         days, written = draw(DAYS), draw(st.none() | DAYS)
+        if draw(st.booleans()):
+            more |= of_source(f"rs0@db1/{draw(st.sampled_from(['estore', 'shop']))}")
         found.append(backup(days, key=key, complete=draw(KINDS), written=written, sha256=sha256, **more))
     some = st.lists(st.sampled_from(found), unique_by=id) if found else st.just([])
     says = {
@@ -215,8 +246,7 @@ def test_whatever_lies_there_what_is_needed_stays(bucket):
     judged = verdicts(backups, wanted, **says)
     gone = {(v.backup.key, v.backup.version_id) for v in judged if v.goes}
     stays = [one for one in backups if (one.key, one.version_id) not in gone]
-    for name in {series(one.key) for one in backups}:
-        row = [one for one in backups if series(one.key) == name]
+    for row in rows_of([one for one in backups if is_backup(one)]).values():
         complete = [one for one in row if one.complete and is_live(one)]
         left = [one for one in complete if one in stays]
         assert len(left) >= min(len(complete), wanted.min_complete)
