@@ -9,6 +9,8 @@ description:
   - The last step of a drill. RTO is the time from O(began) until this module starts, so it comes after the
     verification. RPO is the time from the newest record that is in the database now to O(last_write).
   - It fails when one of them is over its objective, or cannot be known. It only reads.
+  - A beginning after the end, or a last write before the newest record, by more than the five minutes that clocks may
+    differ, is no recovery of zero seconds. The figure is not known then.
 options:
   database:
     description: Database that was restored.
@@ -32,15 +34,17 @@ options:
         finished, counts where no record in the database has a time.
     type: dict
   time_fields:
-    description: Field that holds the time of a collection's records, by its name; the time inside C(_id) otherwise.
+    description:
+      - Field that holds the time of a collection's records, by its name; the time inside C(_id) otherwise.
+      - A collection that is not there and a field in which no record has a time are noted.
     type: dict
     default: {}
   rto_seconds:
-    description: The recovery time objective.
+    description: The recovery time objective, above 0.
     type: float
     default: 14400
   rpo_seconds:
-    description: The recovery point objective.
+    description: The recovery point objective, above 0.
     type: float
     default: 86400
 extends_documentation_fragment:
@@ -90,6 +94,15 @@ objectives:
   description: Both objectives in seconds.
   returned: success
   type: dict
+unknown:
+  description: Why a figure is not known, by its name.
+  returned: success
+  type: dict
+notes:
+  description: What of O(time_fields) is not in the data.
+  returned: success
+  type: list
+  elements: str
 missed:
   description: Names of the figures that are over their objective or not known; then the module has failed.
   returned: success

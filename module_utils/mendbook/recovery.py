@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from contextlib import contextmanager
 
@@ -11,11 +12,16 @@ from . import manifest as manifests
 from .errors import Refused, VerifyFailed
 from .mongo import connect
 from .mongo_catalog import catalog
-from .mongo_content import iso, newest, now, time_field
-from .mongo_expect import parse_time_fields
+from .mongo_content import CLOCK_SKEW, date_fields, iso, newest, now, time_field
+from .mongo_expect import nearest, parse_time_fields, quoted
 from .mongo_options import secrets_in
 
 _RUN = re.compile(r"([0-9]{8}T[0-9]{6})Z-[0-9a-f]{6}")
+_NEWEST = {
+    "data": "the newest record",
+    "manifest": "the newest record in the manifest",
+    "finished": "the end of the backup",
+}
 
 
 class Recovery:
@@ -34,41 +40,53 @@ class Recovery:
 
     @contextmanager
     def open(self, params):
-        """Read the moments and fields strictly, then connect."""
+        """Read the moments, fields and objectives strictly, then connect."""
         self._began = moment_in("began", params["began"])
         self._last_write = moment_in("last_write", params["last_write"])
         self._fields = parse_time_fields(params["time_fields"])
+        self._objectives = {name: params[name] for name in ("rto_seconds", "rpo_seconds")}
+        _check_objectives(self._objectives)
         with connect(params) as deployment:
             yield deployment
 
     def observe(self, deployment):
         """Return the facts of a recovery inside its objectives; VerifyFailed (rule objectives) with them otherwise."""
+        found, notes = self._newest_record(deployment)
         facts = judge(
-            began=self._began if self.params["restored"] else None,
+            began=self._began,
             stopped=self._stopped,
             last_write=self._last_write or self._began or self._stopped,
-            found=self._newest_record(deployment) or newest_in(self.params["backup"] or {}),
-            objectives={name: self.params[name] for name in ("rto_seconds", "rpo_seconds")},
+            found=found or newest_in(self.params["backup"] or {}),
+            objectives=self._objectives,
+            restored=self.params["restored"],
         )
+        facts["notes"] = notes
         if facts["missed"]:
             raise VerifyFailed(words(facts), rule="objectives", details=facts)
         return facts
 
     def _newest_record(self, deployment):
-        """(moment, where it is from, the record) of the newest record of the database, or None when none has a time."""
+        """(moment, where it is from, the record) of the newest record, None when none has a time, and what to note."""
         database = deployment.client[self.params["database"]]
         with deployment.deadline():
-            live = catalog(database).live()
+            live = {name: entry for name, entry in catalog(database).live().items() if entry.type != "view"}
         best = None
+        notes = [
+            f"time_fields names {quoted(name)}, which is not there{nearest(name, live)}"
+            for name in self._fields
+            if name not in live
+        ]
         for name, entry in live.items():
-            if entry.type == "view":
-                continue
             field = time_field({"options": entry.options}, name, self._fields)
             with deployment.deadline():
                 found = newest(database[name], field)
+                if found is None and name in self._fields:
+                    offered = ", ".join(quoted(one) for one in date_fields(database[name]))
+                    hint = f" (dates are in {offered})" if offered else ""
+                    notes.append(f"no record of {quoted(name)} has a time in its field {quoted(field)}{hint}")
             if found and (best is None or found > best[0]):
                 best = found, "data", {"collection": name, "field": field or "_id", "at": iso(found)}
-        return best
+        return best, notes
 
 
 def newest_in(backup):
@@ -86,21 +104,41 @@ def newest_in(backup):
     return None
 
 
-def judge(*, began, stopped, last_write, found, objectives):
-    """The facts: both figures (None: unknown), where the second is from, and which objectives are ``missed``.
+def judge(*, began, stopped, last_write, found, objectives, restored=True):
+    """The facts: both figures (None: ``unknown`` says why), where the second is from, and which are ``missed``.
 
     ``began`` (or None), ``stopped`` and ``last_write`` are moments, ``found`` is what `newest_in` gives.
     """
-    figures = {
-        "rto_seconds": None if began is None else _seconds(stopped - began),
-        "rpo_seconds": None if found is None else _seconds(last_write - found[0]),
-    }
+    rto = rpo = None
+    unknown = {}
+    if not restored:
+        unknown["rto_seconds"] = "the scratch server held this backup already; drop the database there, and drill again"
+    elif began is None:
+        unknown["rto_seconds"] = "nobody said when it began"
+    elif began - stopped > CLOCK_SKEW:
+        ahead = shown((began - stopped).total_seconds())
+        unknown["rto_seconds"] = (
+            f"began is {ahead} later than the end of the recovery: it is wrong, or two clocks differ"
+        )
+    else:
+        rto = _seconds(stopped - began)
+    if found is None:
+        unknown["rpo_seconds"] = "no record and no backup has a time"
+    elif found[0] - last_write > CLOCK_SKEW:
+        unknown["rpo_seconds"] = (
+            f"{_NEWEST[found[1]]} is {shown((found[0] - last_write).total_seconds())} later than the last write that "
+            f"should be there, {iso(last_write)}: last_write or began is wrong, or two clocks differ"
+        )
+    else:
+        rpo = _seconds(last_write - found[0])
+    figures = {"rto_seconds": rto, "rpo_seconds": rpo}
     return {
         **figures,
         "rpo_from": found and found[1],
         "newest": found and found[2],
         "last_write": iso(last_write),
         "objectives": dict(objectives),
+        "unknown": unknown,
         # what is not known is not met
         "missed": [name for name, value in figures.items() if value is None or value > objectives[name]],
     }
@@ -109,21 +147,23 @@ def judge(*, began, stopped, last_write, found, objectives):
 def words(facts):
     """What was missed, in one sentence."""
     said = []
-    for name, meaning in (("rto_seconds", "recovery took"), ("rpo_seconds", "data lost is that of")):
-        allowed = shown(facts["objectives"][name])
-        short = name[:3].upper()
-        if name not in facts["missed"]:
-            continue
-        if facts[name] is not None:
-            said.append(f"{meaning} {shown(facts[name])}, and the {short} is {allowed}")
-        elif name == "rto_seconds":
-            said.append(
-                f"how long a recovery takes is not known (RTO {allowed}): the scratch server held this backup "
-                "already; drop the database there, and drill again"
-            )
-        else:
-            said.append(f"how much would be lost is not known (RPO {allowed}): no record and no backup has a time")
+    for name, took, question in (
+        ("rto_seconds", "recovery took", "how long a recovery takes"),
+        ("rpo_seconds", "data lost is that of", "how much would be lost"),
+    ):
+        allowed, short = shown(facts["objectives"][name]), name[:3].upper()
+        if name in facts["unknown"]:
+            said.append(f"{question} is not known ({short} {allowed}): {facts['unknown'][name]}")
+        elif name in facts["missed"]:
+            said.append(f"{took} {shown(facts[name])}, and the {short} is {allowed}")
     return "objectives missed: " + "; ".join(said)
+
+
+def _check_objectives(objectives):
+    """Refused (rule options) for an objective that nothing or everything would meet."""
+    for name, value in objectives.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise Refused(f"{name} is {value:g}, and an objective must be a number above 0", rule="options")
 
 
 def moment_in(option, text):
@@ -148,5 +188,5 @@ def shown(seconds):
 
 
 def _seconds(span):
-    """Never below zero: clocks differ, and a record of the future loses nothing."""
+    """Never below zero: clocks differ by as much as `judge` lets pass."""
     return max(0.0, round(span.total_seconds(), 3))

@@ -113,8 +113,13 @@ def test_a_drill_finds_restores_verifies_and_measures_and_the_second_measures_no
 
 def test_without_a_manifest_what_is_stated_is_verified_and_a_missed_rpo_fails(drill, in_bucket, database):
     in_bucket(manifest=False)
-    played = drill(rpo_seconds=60, critical=["users", "orders"])
+    fields = {"order": "createdAt", "users": "nope"}
+    played = drill(rpo_seconds=60, critical=["users", "orders"], time_fields=fields)
     (failed,) = played.failed()
+    assert failed["mend"]["details"]["notes"] == [
+        'time_fields names "order", which is not there; did you mean "orders"?',
+        'no record of "users" has a time in its field "nope"',
+    ]
     assert failed["mend"]["details"]["missed"] == ["rpo_seconds"] and failed["mend"]["details"]["rpo_from"] == "data"
     (verified,) = played.of("mend_mongo_verify")
     assert verified["summary"]["checks"] == 2

@@ -29,6 +29,7 @@ MEASURED = {
     "rpo_from": "data",
     "newest": {"collection": "orders", "field": "placedAt", "at": "2026-03-01T00:00:00Z"},
     "objectives": {"rto_seconds": 60.0, "rpo_seconds": 60.0},
+    "notes": [],
 }
 STEPS = {
     "mend_s3_backup_info": {"facts": {"chosen": CHOSEN, "passed_over": []}},
@@ -105,6 +106,13 @@ def test_what_could_not_be_proven_and_what_was_passed_over_is_noted(monkeypatch)
     run()
     passed_over, unproven = made.notes
     assert passed_over == "passed over the newer daily/c.gz: it has 0 bytes" and "cannot be known" in unproven
+
+
+def test_what_of_the_time_fields_is_not_in_the_data_is_noted(monkeypatch):
+    measured = {**MEASURED, "notes": ['time_fields names "nocoll", which is not there']}
+    made, _, run = drilled(monkeypatch, {**STEPS, "mend_mongo_recovery_info": {"facts": measured}})
+    run()
+    assert made.notes == ['time_fields names "nocoll", which is not there']
 
 
 def test_a_restore_that_did_nothing_proves_nothing(monkeypatch):

@@ -32,7 +32,8 @@ def test_both_figures_at_their_objectives_are_met():
     [
         ({"stopped": after(60.001)}, ["rto_seconds"], "recovery took 1 min, and the RTO is 1 min"),
         ({"last_write": after(7200)}, ["rpo_seconds"], "data lost is that of 3 h, and the RPO is 1 h"),
-        ({"began": None}, ["rto_seconds"], "how long a recovery takes is not known (RTO 1 min)"),
+        ({"began": None}, ["rto_seconds"], "how long a recovery takes is not known (RTO 1 min): nobody said when it"),
+        ({"restored": False}, ["rto_seconds"], "the scratch server held this backup already"),
         ({"found": None}, ["rpo_seconds"], "how much would be lost is not known (RPO 1 h)"),
         ({"began": None, "found": None}, ["rto_seconds", "rpo_seconds"], "; how much would be lost is not known"),
     ],
@@ -42,8 +43,44 @@ def test_what_is_over_its_objective_or_not_known_is_missed(changed, missed, word
     assert facts["missed"] == missed and words in recovery.words(facts)
 
 
-def test_a_record_of_the_future_loses_nothing():
-    assert judged(found=(after(200), "data", None))["rpo_seconds"] == 0.0
+def test_clocks_that_differ_by_five_minutes_cost_nothing():
+    assert judged(found=(after(300), "data", None))["rpo_seconds"] == 0.0
+    assert judged(began=after(300), stopped=NOON)["rto_seconds"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "figure", "words"),
+    [
+        (
+            {"began": after(7200), "stopped": NOON},
+            "rto_seconds",
+            "began is 2 h later than the end of the recovery: it is wrong, or two clocks differ",
+        ),
+        (
+            {"found": (after(86400), "data", {"collection": "orders", "field": "at", "at": "x"})},
+            "rpo_seconds",
+            "the newest record is 1 d later than the last write that should be there, 2026-03-01T12:00:00Z: "
+            "last_write or began is wrong, or two clocks differ",
+        ),
+        ({"found": (after(301), "finished", None)}, "rpo_seconds", "the end of the backup is 5.02 min later"),
+    ],
+)
+def test_a_span_of_more_than_clocks_differ_into_the_past_is_not_known_and_so_missed(changed, figure, words):
+    facts = judged(**changed)
+    assert facts[figure] is None and facts["missed"] == [figure]
+    assert words in facts["unknown"][figure] and words in recovery.words(facts)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["rto_seconds", "rpo_seconds"])
+def test_an_objective_that_nothing_or_everything_would_meet_is_refused_before_anything_is_contacted(name, value):
+    params = {"began": None, "last_write": None, "time_fields": {}, **OBJECTIVES, name: value}
+    with (
+        pytest.raises(Refused, match=f"{name} is .* must be a number above 0") as refused,
+        recovery.Recovery(params).open(params),
+    ):
+        pytest.fail("it was taken")
+    assert refused.value.rule == "options"
 
 
 @pytest.mark.parametrize(

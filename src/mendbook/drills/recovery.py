@@ -100,6 +100,7 @@ class _Steps:
         facts = result.facts if not result.exit_code else result.details
         self._drilled.rto_seconds = facts["rto_seconds"]
         self._drilled.rpo_seconds = facts["rpo_seconds"]
+        self._drilled.notes += facts["notes"]
         newest = facts["newest"]
         words = {
             "data": "the newest record, {}".format(newest and f"{newest['collection']}.{newest['field']}"),
