@@ -40,12 +40,12 @@ options:
     type: int
     default: 7200
   interval_seconds:
-    description: How often backups are made. One that finished half as long again after the one before counts as
-      missed runs.
+    description: How often backups are made. Half as long again after the one before was finished, a run counts as
+      missed; the one that is due now only after O(grace_seconds), too.
     type: int
     default: 86400
   gap_window_seconds:
-    description: How far back missed runs are looked for.
+    description: How far back missed runs are looked for, until now; a younger row begins with its first backup.
     type: int
     default: 604800
   min_size_share:

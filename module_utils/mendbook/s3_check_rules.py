@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import statistics
 
 from ansible.module_utils.mendbook.plan_text import age_text, bytes_text
@@ -66,10 +67,20 @@ class Row:
         return statistics.median(earlier) if len(earlier) >= LEAST_FOR_MEDIAN else None
 
     def missed(self, limits, now):
-        """Return how many runs are missing between those that finished within the window."""
-        moments = [b.finished for b in self.complete if (now - b.finished).total_seconds() <= limits.gap_window]
-        gaps = [(later - earlier).total_seconds() for later, earlier in zip(moments, moments[1:])]
-        return sum(round(gap / limits.interval) - 1 for gap in gaps if gap > (1 + LATE_SHARE) * limits.interval)
+        """Return how many runs that were due within the window have not finished, or None without any to count from.
+
+        Counted from the first backup there is, also one before the window, until now. A run is late for a share of
+        the interval before it counts as missed, and the last one that is due for the grace, too.
+        """
+        moments = [backup.finished for backup in reversed(self.complete)]
+        late = LATE_SHARE * limits.interval
+        lates = [late] * (len(moments) - 1) + [max(late, limits.grace)]
+        count = 0
+        for begin, end, late in zip(moments, [*moments[1:], now], lates):
+            missed = math.ceil(((end - begin).total_seconds() - late) / limits.interval) - 1
+            before_window = ((now - begin).total_seconds() - limits.gap_window) // limits.interval
+            count += max(0, missed - max(0, int(before_window)))
+        return count if moments else None
 
 
 def make_row(name, backups, records):
@@ -138,7 +149,12 @@ def _size(row, limits):
 
 def _gaps(row, limits, now):
     missed = row.missed(limits, now)
+    if missed is None:
+        return verdict("gaps", row, OK, None, 0, "there is no complete backup to count from")
     words = f"{missed or 'no'} runs were missed within {age_text(limits.gap_window)}"
+    overdue = (now - row.newest.finished).total_seconds() - limits.interval
+    if overdue > 0 and not missed:
+        words += f", and one is due since {age_text(overdue)}"
     return verdict("gaps", row, WARNING if missed else OK, missed, 0, words)
 
 

@@ -7,6 +7,8 @@ import datetime
 import pytest
 from ansible.module_utils.mendbook.s3_check_rules import Limits, check_row, make_row, worst
 from backup_rows import NOW, backup, days_ago, lying, record
+from hypothesis import given
+from hypothesis import strategies as st
 
 DAY = 86400
 LIMITS = Limits(
@@ -86,15 +88,67 @@ def test_a_median_of_few_says_nothing(earlier):
         ((0, 2), 1),
         ((0, 1, 4), 2),
         ((0, 2, 4), 2),
-        # outside the window, and what a window cannot see
-        ((0, 1, 2, 9, 20), 0),
-        ((), 0),
-        ((5,), 0),
+        # those at 3 to 6 days: what was due before the window is not counted
+        ((0, 1, 2, 9, 20), 4),
+        ((0, 1, 2, 8, 9, 20), 4),
+        ((0, 6.9, 7.9), 6),
+        ((0, 1, 2, 3, 4, 5, 6, 7, 30), 0),
+        # the first one begins a row that is younger than the window
+        ((0, 1), 0),
+        # the run that is due has half an interval, too
+        ((1.4,), 0),
+        ((1.6,), 1),
+        ((5,), 4),
+        # a database that is no longer backed up: all of the window
+        ((40, 41), 6),
     ],
 )
-def test_missed_runs_are_counted_between_those_that_finished(days, missed):
+def test_missed_runs_are_counted_from_the_beginning_of_the_window_until_now(days, missed):
     found = verdict("gaps", [backup(day) for day in days])
     assert (found["value"], found["status"]) == (missed, "warning" if missed else "ok")
+    assert found["words"].startswith(f"{missed or 'no'} runs were missed within 7 d 0 h")
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval", "grace", "missed"),
+    [
+        # the newest of many before the window: from its beginning until the first one within
+        ((11, 24 * 19, 24 * 20), 3600, 0, 156 + 10),
+        ((11, 24 * 19, 24 * 20), 3600, 7200, 156 + 8),
+        ((23.5, 35.5, 47.5), 43200, 0, 1),
+        ((17.9, 30), 43200, 0, 0),
+        ((23.5, 35.5), 43200, 12 * 3600, 0),
+        # longer than the window
+        ((24 * 12,), 8 * DAY, 0, 0),
+        ((24 * 13,), 8 * DAY, 0, 1),
+        # a clock that is ahead
+        ((-0.05, 1), 3600, 0, 0),
+    ],
+)
+def test_the_run_that_is_due_is_missed_when_its_grace_is_over(hours, interval, grace, missed):
+    backups = [after(hour * 3600) for hour in hours]
+    assert verdict("gaps", backups, interval=interval, grace=grace)["value"] == missed
+
+
+def test_one_that_is_only_due_is_told_and_no_warning():
+    found = verdict("gaps", [backup(1.25), backup(2.25)])
+    assert (found["status"], found["value"]) == ("ok", 0)
+    assert found["words"] == "no runs were missed within 7 d 0 h, and one is due since 6 h 0 min"
+
+
+def test_without_a_complete_backup_there_is_nothing_to_count_from():
+    found = verdict("gaps", [lying(0)])
+    assert (found["status"], found["value"]) == ("ok", None) and "no complete backup" in found["words"]
+
+
+@given(st.lists(st.floats(0, 30), min_size=1, max_size=20), st.floats(0.5, 3))
+def test_a_run_that_finishes_now_never_makes_runs_missed_that_were_not(ages, interval):
+    backups = [after(age * DAY) for age in ages]
+    seconds = round(interval * DAY)
+    before, now = (
+        verdict("gaps", some, interval=seconds, grace=0)["value"] for some in (backups, [*backups, after(0)])
+    )
+    assert before <= now
 
 
 def test_gaps_follow_the_interval():
