@@ -61,7 +61,7 @@ options:
     type: int
     default: 2678400
   without_drill:
-    description: The verdict when there is no such drill, or only an older one.
+    description: The verdict when there is no such drill, or only an older one, and when the last drill proved nothing.
     type: str
     choices: [warning, failed]
     default: warning

@@ -61,6 +61,14 @@ class Row:
         return max(proven, key=lambda record: record.finished) if proven else None
 
     @property
+    def unproven(self):
+        """The drills since the proof that have proven nothing.
+
+        Of whatever bytes: one that could not read its backup does not know which they were.
+        """
+        return [r for r in self.records if not r.verified and (not self.proof or r.finished > self.proof.finished)]
+
+    @property
     def median_bytes(self):
         """The median size of the earlier ones, or None when there are too few."""
         earlier = [backup.size for backup in self.complete[1:]]
@@ -168,12 +176,17 @@ def _unfinished(row, now):
 
 
 def _drill(row, limits, now):
-    if not row.proof:
-        words = "no drill has proven a backup"
-        return verdict("drill", row, limits.without_drill, None, limits.drill_max_age, words)
-    age = int((now - row.proof.finished).total_seconds())
-    words = f"the last drill that proved a backup ended {age_text(age)} ago"
-    if age <= limits.drill_max_age:
-        return verdict("drill", row, OK, age, limits.drill_max_age, words)
-    words += f": over {age_text(limits.drill_max_age)}"
-    return verdict("drill", row, limits.without_drill, age, limits.drill_max_age, words)
+    words, age, status = "no drill has proven a backup", None, limits.without_drill
+    if row.proof:
+        age = int((now - row.proof.finished).total_seconds())
+        words = f"the last drill that proved a backup ended {age_text(age)} ago"
+        if age > limits.drill_max_age:
+            words += f": over {age_text(limits.drill_max_age)}"
+        elif not row.unproven:
+            status = OK
+    if row.unproven:
+        last = max(row.unproven, key=lambda record: record.finished)
+        ended = age_text((now - last.finished).total_seconds())
+        words += f"; {len(row.unproven)} later proved nothing" if row.proof else f", {len(row.unproven)} proved nothing"
+        words += f", the last one (run {last.run}, of {shown(last.key)}) ended {ended} ago"
+    return verdict("drill", row, status, age, limits.drill_max_age, words)

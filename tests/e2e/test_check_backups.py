@@ -230,12 +230,17 @@ class TestInThisProcess:
 
     def test_without_a_drill_it_fails_where_that_is_wanted(self, lab):
         key = lab.backup(0.1)
-        lab.drill(key, verified=False)
+        lab.drill(key, days=50, verified=False)
         assert lab.check(without_drill="failed")["rc"] == 1
         lab.drill(key, days=40, run="20260102T000000Z-0a1b2c")
         assert "ended 40 d 0 h ago: over 31 d 0 h" in lab.check(without_drill="failed")["msg"]
         lab.drill(key, days=1, run="20260103T000000Z-0a1b2c")
         assert lab.check(without_drill="failed")["rc"] == 0
+        lab.drill(key, days=0.5, verified=False, run="20260104T000000Z-0a1b2c")
+        result = lab.check()
+        assert result["rc"] == 0 and verdicts(result)["drill"] == "warning"
+        assert any("1 later proved nothing, the last one (run 20260104T" in text for text in result["warnings"])
+        assert "1 later proved nothing" in lab.check(without_drill="failed")["msg"]
 
     def test_a_drill_of_other_bytes_and_a_record_that_is_none_are_no_proof(self, lab):
         key = lab.backup(0.1)

@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 from ansible.module_utils.mendbook.s3_check_rules import Limits, check_row, make_row, worst
-from backup_rows import NOW, backup, days_ago, lying, record
+from backup_rows import NOW, RUN, backup, days_ago, lying, record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,6 +186,31 @@ class TestDrill:
 
     def test_the_proof_of_a_backup_that_is_gone_counts(self):
         assert verdict("drill", [self.BACKUP], [record(backup(40))])["status"] == "ok"
+
+    @pytest.mark.parametrize("without_drill", ["warning", "failed"])
+    def test_a_last_one_that_proved_nothing_is_told_however_new_the_proof_is(self, without_drill):
+        records = [record(self.BACKUP, finished=days_ago(days), verified=days > 3) for days in (3.5, 3, 2, 1)]
+        found = verdict("drill", [self.BACKUP], records, without_drill=without_drill)
+        assert (found["status"], found["value"]) == (without_drill, 3.5 * DAY)
+        last = f"the last one (run {RUN}, of {self.BACKUP.key}) ended 24 h 0 min ago"
+        assert found["words"] == (
+            f"the last drill that proved a backup ended 3 d 12 h ago; 3 later proved nothing, {last}"
+        )
+        assert found["words"].count("over") == 0
+
+    def test_one_that_proves_a_backup_after_them_ends_the_warning(self):
+        records = [record(self.BACKUP, finished=days_ago(days), verified=days < 1) for days in (3, 2, 0.5)]
+        assert verdict("drill", [self.BACKUP], records)["status"] == "ok"
+
+    @pytest.mark.parametrize("unknown", [{"sha256": None, "version_id": None}, {"sha256": "f" * 64}])
+    def test_one_that_failed_without_knowing_the_bytes_is_told_too(self, unknown):
+        records = [record(self.BACKUP, finished=days_ago(2)), record(self.BACKUP, verified=False, **unknown)]
+        assert verdict("drill", [self.BACKUP], records)["status"] == "warning"
+
+    def test_none_but_failed_ones_are_counted(self):
+        records = [record(self.BACKUP, finished=days_ago(days), verified=False) for days in (2, 1)]
+        found = verdict("drill", [self.BACKUP], records)
+        assert found["value"] is None and "no drill has proven a backup, 2 proved nothing, the last" in found["words"]
 
     @pytest.mark.parametrize("changed", [{"verified": False}, {"sha256": "f" * 64}])
     def test_no_proof_and_a_proof_of_other_bytes_do_not_count(self, changed):
