@@ -36,12 +36,18 @@ def allowed(everything: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in everything.items() if name in _NAMES or name.startswith(_PREFIXES)}
 
 
-def for_run(prepared: Mapping[str, str], content: Path, own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of ansible: what is allowed of ours, what events need, and this run's ``own`` names."""
-    environment = allowed(os.environ)
+def for_run(
+    prepared: Mapping[str, str], content: Path, own: Mapping[str, str], ours: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of ansible: what is allowed of ours, what events need, and this run's ``own`` names.
+
+    ``ours`` stands in for the environment of this process when the run is that of another time.
+    """
+    ours = os.environ if ours is None else ours
+    environment = allowed(ours)
     environment |= {name: value for name, value in prepared.items() if name in _RUNNER}
     # ansible-runner finds nothing without it, and modules on this machine call ansible's neighbours
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), ours.get("PATH", os.defpath)])
     environment["ANSIBLE_CONFIG"] = str(content / "ansible.cfg")
     environment["ANSIBLE_NOCOLOR"] = "1"
     # ansible-runner empties results above 700,000 characters, and with them the reason of a failure

@@ -18,6 +18,8 @@ from mendbook.schedule.job import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 ME = pwd.getpwuid(os.geteuid()).pw_name
+BACKUP = ("--backup", "s3://backups/p", "--database", "shop")
+KEYS = ("--s3-access-key", "A", "--s3-secret-key")
 
 
 @pytest.fixture
@@ -77,6 +79,19 @@ def test_secrets_are_credentials_or_an_environment_file_and_never_in_the_unit(sc
         (("drill:restore_mong",), "did you mean restore_mongo"),
         (("drill:restore_mongo", "-i", "a,"), "a drill makes its own servers"),
         (("drill:restore_mongo", "--", "--no-such"), "No such option"),
+        (("drill:restore_mongo", "--", "--backup", "s3://b/p"), "--backup needs --database"),
+        (("drill:restore_mongo", "--", "--backup", "b", "--database", "x"), "takes s3://bucket"),
+        (("drill:restore_mongo", "--", *BACKUP, "--time-field", "a"), "takes COLLECTION=FIELD"),
+        (("drill:restore_mongo", "--", "--database", "x"), "belongs to --backup"),
+        (("drill:restore_mongo", "--", "--history"), "only shows the drills before"),
+        (("drill:restore_mongo", "--", "--help"), "No such option"),
+        (("drill:restore_mongo", "--", "--junit", "drill.xml"), "--junit drill.xml: a timer starts in another folder"),
+        (("drill:restore_mongo", "--", "--history-file", "~/x"), "give an absolute path"),
+        (("drill:restore_mongo", "--", *BACKUP, "--s3-ca-file", "ca.pem"), "give an absolute path"),
+        (("drill:restore_mongo", "--", *BACKUP, *KEYS, "file:key"), "give an absolute path"),
+        (("drill:restore_mongo", "--", *BACKUP, *KEYS, "file:/no/such"), "file:/no/such: No such file"),
+        (("drill:restore_mongo", "--", *BACKUP, *KEYS, "env:KEY"), "KEY would be missing"),
+        (("drill:restore_mongo", "--", "--junit", "/usr/drill.xml"), "could not write it: --writable /usr"),
         (("drill:restore_mongo", "--", "--s3-secret-key", "geheim"), "give env:NAME or file:/path"),
         (("look_around", "-i", "a,"), "has no usual time"),
         ((*LOOK[:3], "--on-calendar", "25:00"), "for example"),
@@ -85,7 +100,6 @@ def test_secrets_are_credentials_or_an_environment_file_and_never_in_the_unit(sc
         ((*WRITE, "-e", "note_write_second=1"), "did you mean note_write_seconds"),
         ((*WRITE, "-e", "note_write_seconds=soon"), "takes a number"),
         ((*WRITE, "-e", "note_write_password=geheim"), "is a secret"),
-        ((*WRITE, "-e", "note_write_password=env:NOTE_PASSWORD"), "NOTE_PASSWORD would be missing"),
         ((*WRITE, "-e", "@/no/such.yml"), "cannot be read"),
         ((*WRITE, "-e", "note_write_path=/tmp/a"), "has a /tmp of its own"),
         ((*WRITE, "--environment-file", "/no/such"), "cannot be read"),
@@ -217,12 +231,18 @@ def test_a_drill_takes_its_own_options_and_has_a_time_limit_under_cron_too(sched
     assert words[words.index("timeout") + 1] == "7200"
 
 
-def test_the_examples_of_the_page_are_right(schedule, monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/schedule.md", 5)])
+def test_the_examples_of_a_page_are_right(monkeypatch, tmp_path, capsys, page, least):
+    schedule = scheduler(monkeypatch, tmp_path, capsys, reads=True)
     monkeypatch.delenv("MENDBOOK_CONTENT")
-    page = (ROOT / "docs" / "schedule.md").read_text(encoding="utf-8").replace("\\\n", "")
-    examples = re.findall(r"^mendbook schedule ([^|\n]*)", page, re.MULTILINE)
-    assert len(examples) > 4
+    environment = tmp_path / "environment"
+    environment.write_text("MONGO_URI='mongodb://db1.example.com'\n")
+    environment.chmod(0o600)
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", "")
+    examples = re.findall(r"^mendbook schedule ([^|#\n]*)", text, re.MULTILINE)
+    assert len(examples) >= least
     for example in examples:
         here = example.replace("/etc/mendbook/inventory", str(ROOT / "inventory" / "example")).replace("--install", "")
+        here = here.replace("/etc/mendbook/environment", str(environment))
         code, _, err = schedule(*([] if "kubernetes" in here else ["--user"]), *shlex.split(here))
         assert code == 0, (example, err)

@@ -139,29 +139,34 @@ def _job(name: str, kind: str, given: dict[str, Any]) -> Job:
 
 
 def _files(job: Job, kind: str, folder: Path, given: dict[str, Any]) -> list[File]:
-    from mendbook.schedule import cron, kubernetes, systemd
-    from mendbook.schedule.job import check_environment
+    from mendbook.schedule import cron, kubernetes, night, systemd
+    from mendbook.schedule.account import Account
 
     if kind == "kubernetes":
         if not given["image"]:
             raise UsageError("a CronJob needs --image: one with mendbook on its PATH")
         return kubernetes.units(job, kubernetes.Pod(given["image"], folder, given["config_map"], given["secret"]))
     environment_file = given["environment_file"] and given["environment_file"].expanduser().absolute()
-    check_environment(job, environment_file)
     account = None if given["user"] else _account(given["run_as"])
     names = ("MENDBOOK_CONTENT", "MENDBOOK_STATE")
     variables = {name: os.path.abspath(os.environ[name]) for name in names if os.environ.get(name)}
+    run = night.Night(_program(), Account.of(account), variables, environment_file)
     if kind == "cron":
         for warning in cron.warnings(job):
             _say(warning)
-        return cron.units(job, cron.Line(_program(), folder, str(account), variables, environment_file))
-    state = variables.pop("MENDBOOK_STATE", None)
+        files = cron.units(job, cron.Line(run.program, folder, str(account), variables, environment_file))
+        night.check(job, run)
+        return files
+    plain = {name: value for name, value in variables.items() if name != "MENDBOOK_STATE"}
+    state = variables.get("MENDBOOK_STATE")
     if account and state and not os.path.isdir(state):
         raise UsageError(f"MENDBOOK_STATE: {state} is no folder; a unit can write only into one that is there")
     where = systemd.Unit(
-        _program(), folder, account, variables, state, environment_file, given["on_failure"], given["writable"]
+        run.program, folder, account, plain, state, environment_file, given["on_failure"], given["writable"]
     )
-    return systemd.units(job, where)
+    files = systemd.units(job, where)
+    night.check(job, systemd.hardened(run, job, where) if account else run)
+    return files
 
 
 def _program() -> tuple[str, ...]:

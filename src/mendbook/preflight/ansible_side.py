@@ -53,6 +53,8 @@ class Inventory:
         self._inventory = InventoryManager(loader=loader, sources=request["inventory"])
         self._inventory.subset(request["limit"])
         self._variables = VariableManager(loader=loader, inventory=self._inventory)
+        if request["variables"]:
+            self._variables._extra_vars = loader.load_from_file(request["variables"])
         self._become = request["become"]
         plain = Templar(loader=loader, variables={})
         self._patterns = [plain.template(_trusted(pattern)) for pattern in request["hosts"]] or ["all"]
@@ -60,6 +62,12 @@ class Inventory:
     def hosts(self) -> list[Any]:
         """The chosen hosts in the order of the inventory, each once."""
         return list(dict.fromkeys(host for each in self._patterns for host in self._inventory.get_hosts(each)))
+
+    def tasks(self, playbook: str) -> Any:
+        """What the tasks of this playbook would take from here for each host."""
+        from mendbook.preflight.ansible_tasks import Tasks
+
+        return Tasks(playbook, self._inventory, self._variables, self._loader)
 
     def target(self, host: Any) -> tuple[dict[str, Any], Any]:
         """What is told of a host, and the connection that Ansible would use when only a plugin can be asked."""
@@ -187,15 +195,16 @@ def main() -> int:
 
     try:
         inventory = Inventory(request)
-        hosts = inventory.hosts()
+        tasks = inventory.tasks(request["playbook"]) if request["playbook"] else None
+        hosts = tasks.hosts if tasks else inventory.hosts()
     except AnsibleError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
     if not hosts:
         return NOTHING
-    connections = {}
+    connections: dict[str, Any] = {}
     for host in hosts:
-        known, connections[host.name] = inventory.target(host)
+        known, connections[host.name] = (tasks.target(host), None) if tasks else inventory.target(host)
         tell(known)
     tell({"told": len(hosts)})
 

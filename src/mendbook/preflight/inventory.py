@@ -6,18 +6,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
 import msgspec
 
-from mendbook import content, environment
+from mendbook import content, environment, variables
 from mendbook.engine import private_folder
 from mendbook.errors import InvalidInventory, NothingMatched, TimedOut
 from mendbook.inventory_words import unreadable
@@ -86,29 +88,54 @@ class AnsibleSide:
         raise InvalidInventory(unreadable(plain(self._errors.read_text(encoding="utf-8", errors="replace")).strip()))
 
 
+@dataclass(frozen=True)
+class Timer:
+    """A run of another time: its ``variables``, ``environment`` and ``account``; None is who we are ourselves."""
+
+    variables: Mapping[str, Any]
+    environment: Mapping[str, str]
+    account: pwd.struct_passwd | None
+
+
 @contextlib.contextmanager
-def read(sources: Sequence[str], limit: str | None, procedure: content.Procedure | None) -> Iterator[AnsibleSide]:
-    """The hosts of an inventory; with a procedure those of its plays. The process ends with the context."""
-    request = {
+def read(
+    sources: Sequence[str], limit: str | None, procedure: content.Procedure | None, timer: Timer | None = None
+) -> Iterator[AnsibleSide]:
+    """The hosts of an inventory; with a procedure those of its plays. The process ends with the context.
+
+    With a ``timer`` they are those of its run, and each tells what the procedure's tasks would take from this machine.
+    """
+    request: dict[str, Any] = {
         "inventory": list(sources),
         "limit": limit,
         "hosts": [] if procedure is None else plays_hosts(procedure),
         "become": {} if procedure is None else _becomes(procedure),
+        "playbook": procedure.playbook if procedure is not None and timer else None,
+        "variables": None,
     }
     root = content.content_root()
+    account = timer.account if timer else None
+    who = {} if account is None else owned_by(account)
     with private_folder() as folder:
         errors = folder / "errors"
+        if timer:
+            request["variables"] = str(folder / "variables.json")
+            variables.write(timer.variables, folder / "variables.json")
+        if account is not None:
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, account.pw_uid, account.pw_gid)
         own = {"ANSIBLE_LOCAL_TEMP": str(folder / "tmp")}
         with (
             errors.open("wb") as err,
             subprocess.Popen(  # noqa: S603 - this package's own program
                 [sys.executable, "-P", str(_PROGRAM)],
-                env=environment.for_run({}, root, own),
+                env=environment.for_run({}, root, own, timer.environment if timer else None),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=err,
                 text=True,
                 cwd=root,
+                **who,
             ) as process,
         ):
             try:
@@ -117,6 +144,12 @@ def read(sources: Sequence[str], limit: str | None, procedure: content.Procedure
                 yield side
             finally:
                 process.kill()
+
+
+def owned_by(account: pwd.struct_passwd) -> dict[str, Any]:
+    """The words with which subprocess starts a program as this account."""
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
 
 
 def plays_hosts(procedure: content.Procedure) -> list[str]:

@@ -23,6 +23,9 @@ class Target(msgspec.Struct, frozen=True):
     before the address. ``interpreter`` is None when it is discovered among ``candidates``. ``endpoints`` are the
     variables that hold an address (``mongo_uri``), ``via`` is the way to them, ``s3_via`` that to the store beside a
     database. ``error`` says why Ansible could not tell the rest.
+
+    When the tasks of a playbook were asked for there is instead: ``references`` to secrets (``env:NAME``,
+    ``file:/path``), ``writes``, the files that land on this machine, and what is ``wrong`` with the variables.
     """
 
     host: str
@@ -40,3 +43,6 @@ class Target(msgspec.Struct, frozen=True):
     s3_via: str = ""
     error: str | None = None
     engines: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mendbook import content, runs
 from mendbook import variables as declared
@@ -19,7 +19,16 @@ from mendbook.errors import InvalidInventory, InvalidVariable, Refused, UsageErr
 DRILL = "drill:"
 # A drill of a procedure whose playbook does not say another time: at night, when the day's backup is there.
 _DRILL_CALENDAR = "*-*-* 04:00:00 UTC"
-_ENVIRONMENT = re.compile(r"(?:^|[=\"])env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run of a procedure is made of, to be looked at before: ``variables`` are those of all ``-e``."""
+
+    procedure: Procedure
+    sources: tuple[str, ...]
+    limit: str | None
+    variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,9 @@ class Job:
     ``unit`` is the name of its files, ``arguments`` follow the program, ``calendar`` is a systemd calendar expression.
     ``catches_up``: what was missed while the machine was off is done when it is on again. ``timeout_seconds`` is when
     it has to be over. ``asked`` are the words that made it, for the head of its files.
+
+    What can be known of its run here: its ``order``, and of a drill the ``references`` to secrets in its options
+    (``env:NAME``, ``file:/path``) and the files that it ``writes``.
     """
 
     unit: str
@@ -38,6 +50,9 @@ class Job:
     catches_up: bool
     timeout_seconds: int
     asked: str
+    order: Order | None = None
+    references: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
 
 def unit_name(name: str, label: str | None) -> str:
@@ -84,6 +99,7 @@ def of_procedure(
         catches_up=procedure.risk != "destroys",
         timeout_seconds=timeout_seconds,
         asked=f"mendbook schedule {name}",
+        order=Order(procedure, sources, limit, _variables(words, procedure, confirm)) if here else None,
     )
 
 
@@ -91,18 +107,14 @@ def of_drill(
     name: str, *, options: Sequence[str], calendar: str | None, timeout_seconds: int, label: str | None
 ) -> Job:
     """``mendbook drill NAME`` with its own options, read by the drill's own command."""
-    from mendbook.commands.drill import command
     from mendbook.drills import NAMES
 
     drilled = name.removeprefix(DRILL)
     if drilled not in NAMES:
         there = "there are drills of " + ", ".join(NAMES)
         raise UsageError(f"there is no drill of {drilled!r}" + content.did_you_mean(drilled, list(NAMES), there))
-    for option, value in command.make_context("mendbook drill", [drilled, *options]).params.items():
-        if declared.is_secret(option, value, None):
-            raise InvalidVariable(
-                f"{option} is a secret and would stand in a file for all; give env:NAME or file:/path"
-            )
+    params = _read_options(drilled, options)
+    strings = [value for value in params.values() if isinstance(value, str)]
     playbook = next((each for each in content.procedures() if each.name == f"drill_{drilled}"), None)
     return Job(
         unit=unit_name(name, label),
@@ -112,30 +124,37 @@ def of_drill(
         catches_up=True,
         timeout_seconds=timeout_seconds,
         asked=f"mendbook schedule {name}",
+        references=tuple(value for value in strings if declared.REFERENCE.match(value)),
+        writes=tuple(str(value) for value in params.values() if isinstance(value, Path)),
     )
 
 
-def environment_names(job: Job) -> list[str]:
-    """The environment variables that the job's own words take their values from."""
-    return list(dict.fromkeys(name for word in job.arguments for name in _ENVIRONMENT.findall(word)))
+def _read_options(drilled: str, options: Sequence[str]) -> dict[str, Any]:
+    """The options of a drill as its own command reads and checks them, and as a timer can use them."""
+    from mendbook.commands import drill
 
-
-def check_environment(job: Job, file: Path | None) -> None:
-    """Refuse a job whose ``env:NAME`` nobody would set, and a file of secrets that is not there or not private."""
-    names = environment_names(job)
-    if file is None:
-        if names:
-            raise UsageError(
-                f"a timer has no environment, and {', '.join(names)} would be missing: put NAME='value' lines into a "
-                "file that only its user can read and name it with --environment-file, or give file:/path"
+    # without --help, which would be shown now, and at every run
+    params = drill.command.make_context("mendbook drill", [drilled, *options], help_option_names=[]).params
+    for option, value in params.items():
+        if declared.is_secret(option, value, None):
+            raise InvalidVariable(
+                f"{option} is a secret and would stand in a file for all; give env:NAME or file:/path"
             )
-        return
-    try:
-        mode = file.stat().st_mode
-    except OSError as error:
-        raise UsageError(f"the environment file {file} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise Refused(f"{file} holds secrets and is open to others: chmod 600 {file}")
+    if params["history"]:
+        raise UsageError("--history only shows the drills before, and nobody looks at night: leave it out")
+    drill.check(params)
+    for option, value in params.items():
+        given = str(value or "")
+        is_path = isinstance(value, Path) or option == "s3_ca_file" or given.startswith("file:")
+        if given and is_path and not os.path.isabs(given.removeprefix("file:")):
+            flag = f"--{option.replace('_', '-')} {given}"
+            raise UsageError(f"{flag}: a timer starts in another folder: give an absolute path")
+    return params
+
+
+def _variables(words: Iterable[str], procedure: Procedure, confirm: str | None) -> dict[str, Any]:
+    given = declared.from_words(words, procedure)
+    return declared.check({**given, **runs.confirmation(procedure, confirm)}, procedure)
 
 
 def _usual(procedure: Procedure) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mendbook.errors import UsageError
 from mendbook.schedule.files import File, marked
 from mendbook.schedule.job import Job
+from mendbook.schedule.night import Night
 from mendbook.schedule.text import render
 
 # mendbook stops its run at the time limit by itself, in order; systemd is there for the case that it does not
@@ -52,11 +53,10 @@ def units(job: Job, where: Unit) -> list[File]:
         raise UsageError(f"{where.on_failure!r} is no name of a unit: write for example notify@%n.service")
     if where.account:
         _refuse_unseen([*where.program, *where.variables.values(), where.state or "", *job.arguments])
-    arguments, credentials = _credentials(job.arguments) if where.account else (job.arguments, {})
+    arguments, loaded = credentials(job.arguments) if where.account else (job.arguments, {})
     words = [quoted(where.program[0], dollars=False), *map(quoted, where.program[1:])]
-    words += [word if _loaded(word, credentials) else quoted(word) for word in arguments]
-    owned = "" if where.account in (None, "root") else f"-{where.account}"
-    state = where.state or (f"/var/lib/mendbook{owned}" if where.account else None)
+    words += [word if _loaded(word, loaded) else quoted(word) for word in arguments]
+    state = where.state or state_folder(where.account)
     variables = dict(where.variables) | ({"MENDBOOK_STATE": state} if state else {})
     service = render(
         "service.j2",
@@ -65,15 +65,34 @@ def units(job: Job, where: Unit) -> list[File]:
         timeout_seconds=job.timeout_seconds + _GRACE_SECONDS,
         environment=[quoted(f"{name}={value}", dollars=False) for name, value in variables.items()],
         environment_file=_path(where.environment_file) if where.environment_file else None,
-        credentials={name: _path(path) for name, path in credentials.items()},
+        credentials={name: _path(path) for name, path in loaded.items()},
         account=where.account,
-        state_directory=None if where.state else f"mendbook{owned}",
+        state_directory=Path(state).name if state and not where.state else None,
         writable=[quoted(path, dollars=False) for path in (where.state, *where.writable) if path],
         on_failure=where.on_failure,
     )
     timer = render("timer.j2", unit=job.unit, calendar=job.calendar, catches_up=job.catches_up)
     texts = zip(paths(job.unit, where.folder), (service, timer), strict=True)
     return [marked(path, text, job.asked) for path, text in texts]
+
+
+def state_folder(account: str | None) -> str | None:
+    """The state folder that systemd makes for a unit of this account; a user's own manager makes none."""
+    if account is None:
+        return None
+    return "/var/lib/mendbook" + ("" if account == "root" else f"-{account}")
+
+
+def hardened(night: Night, job: Job, where: Unit) -> Night:
+    """The same run inside what service.j2 makes of the system: read-only, but for its state and what is named."""
+    made = [] if where.state else [state_folder(where.account)]
+    return replace(
+        night,
+        writable=tuple(path for path in (where.state, *made, *where.writable) if path),
+        makes=tuple(filter(None, made)),
+        credentials=frozenset(credentials(job.arguments)[1].values()),
+        own_tmp=True,
+    )
 
 
 def quoted(text: str, dollars: bool = True) -> str:
@@ -94,7 +113,7 @@ def _refuse_unseen(words: list[str]) -> None:
             raise UsageError(f"{match[1]}: a unit has a /tmp of its own and would not find it; it must lie elsewhere")
 
 
-def _credentials(arguments: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+def credentials(arguments: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     """Files of secrets as credentials: systemd reads them as root, and the run sees them and nothing else does."""
     found: dict[str, str] = {}
     words = []
