@@ -98,6 +98,11 @@ unknown:
   description: Why a figure is not known, by its name.
   returned: success
   type: dict
+summary:
+  description: The figures with their objectives, and the notes, in sentences.
+  returned: success
+  type: list
+  elements: str
 notes:
   description: What of O(time_fields) is not in the data.
   returned: success

@@ -63,6 +63,7 @@ class Recovery:
         facts["notes"] = notes
         if facts["missed"]:
             raise VerifyFailed(words(facts), rule="objectives", details=facts)
+        facts["summary"] = sentences(facts)
         return facts
 
     def _newest_record(self, deployment):
@@ -157,6 +158,18 @@ def words(facts):
         elif name in facts["missed"]:
             said.append(f"{took} {shown(facts[name])}, and the {short} is {allowed}")
     return "objectives missed: " + "; ".join(said)
+
+
+def sentences(facts):
+    """What was measured and is met, and what is to be noted beside it, for a person."""
+    newest = facts["newest"]
+    where = f" ({newest['collection']}.{newest['field']})" if newest and newest["field"] else ""
+    said = []
+    for name, by in (("rto_seconds", ""), ("rpo_seconds", f" by {_NEWEST[facts['rpo_from']]}{where}")):
+        said.append(
+            f"{name[:3].upper()} {shown(facts[name])}{by}: met, the objective is {shown(facts['objectives'][name])}"
+        )
+    return said + facts["notes"]
 
 
 def _check_objectives(objectives):

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
 from mendbook.errors import MendError
-from mendbook.outcome import NOT_BEGUN, Outcome
+from mendbook.outcome import NOT_BEGUN, HostResult, Outcome
+from mendbook.report import duration
 from mendbook.results import plain
 
 # What was looked at and is not right; all else that is no success is an error.
@@ -57,9 +58,23 @@ def of_run(outcome: Outcome | None, error: MendError | None) -> list[Case]:
         words = f"{host.word}: {host.msg}" if host.msg else host.word
         end = "skipped" if host.word == NOT_BEGUN else end_of(host.exit_code)
         cases.append(Case(host.host, outcome.seconds if outcome else 0.0, end, words, host.word + said))
+        cases += _objectives(host)
     if error is not None and all(case.end in (None, "skipped") for case in cases):
         cases.append(Case("run", end=end_of(error.exit_code), words=error.msg))
     return cases
+
+
+def _objectives(host: HostResult) -> Iterator[Case]:
+    """A case for each figure that was measured against an objective, whether the target ended well or not."""
+    facts = host.details if host.exit_code else host.facts
+    for name, objective in facts.get("objectives", {}).items():
+        measured = "unknown" if facts[name] is None else duration(facts[name])
+        words = f"{measured}, the objective is {duration(objective)}"
+        case = f"{host.host}: {name.removesuffix('_seconds').upper()}"
+        if name in facts["missed"]:
+            yield Case(case, end="failure", words=words)
+        else:
+            yield Case(case, output=words)
 
 
 def end_of(exit_code: int) -> Literal["failure", "error"] | None:

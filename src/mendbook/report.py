@@ -14,6 +14,8 @@ from mendbook.results import plain
 _SHOWN = 10
 # Nothing was changed there, so there is nothing to undo.
 _UNTOUCHED = (4, 6, 7, 75)
+# What a row has that says how one check came out; its words come first.
+_VERDICT = frozenset(("status", "name", "words"))
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -42,7 +44,7 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
         if name == "refusals":
             # the message says them already
             continue
-        yield from _detail(name, value)
+        yield from _fact("", name, value)
     if host.plan is not None:
         yield from _plan(host.plan, diff)
     for entry in host.done[:_SHOWN]:
@@ -55,29 +57,18 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
         yield from _entry("", f"... and {len(host.skipped) - _SHOWN} more")
     yield from _facts("read back", host.read_back)
     yield from _facts("figures", host.figures)
-    if host.plan is None and not host.exit_code:
+    if not host.exit_code:
         # where there are sentences they are for people, and --json has the rest
         sentences = host.facts.get("summary")
         if isinstance(sentences, (list, tuple)) and sentences:
             for number, sentence in enumerate(sentences):
                 yield from _entry("" if number else "says", str(sentence))
-        else:
+        elif host.plan is None:
             yield from _facts("says", host.facts)
     for warning in host.warnings:
         yield from _entry("warning", warning)
     if host.plan is not None and host.plan.undo is not None and host.plan.changes and host.exit_code not in _UNTOUCHED:
         yield from _entry("undo", _undo(host.plan.undo, host.host, inventory, outcome.check))
-
-
-def _detail(name: str, value: Any) -> Iterator[str]:
-    """What a failure knows; a table has a line for each of its rows."""
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, Mapping) for each in value):
-        yield from _entry("", f"{name}: {_value(name, value)}")
-        return
-    for each in value[:_SHOWN]:
-        yield from _entry("", f"{name}: {_value(name, each)}")
-    if len(value) > _SHOWN:
-        yield from _entry("", f"... and {len(value) - _SHOWN} more")
 
 
 def _plan(plan: Plan, diff: bool) -> Iterator[str]:
@@ -159,7 +150,28 @@ def _undo(undo: Undo, host: str, inventory: Sequence[str], check: bool) -> str:
 
 def _facts(label: str, facts: Mapping[str, Any]) -> Iterator[str]:
     for number, (name, value) in enumerate(facts.items()):
-        yield from _entry("" if number else label, f"{name}: {_value(name, value)}")
+        yield from _fact("" if number else label, name, value)
+
+
+def _fact(label: str, name: str, value: Any) -> Iterator[str]:
+    """A line, of a table one for each row: a long one is cut, but never one of verdicts."""
+    if not value or not isinstance(value, (list, tuple)) or not all(isinstance(each, Mapping) for each in value):
+        yield from _entry(label, f"{name}: {_value(name, value)}")
+        return
+    most = len(value) if all(_VERDICT <= each.keys() for each in value) else _SHOWN
+    for number, each in enumerate(value[:most]):
+        yield from _entry("" if number else label, f"{name}: {_row(each)}")
+    if len(value) > most:
+        yield from _entry("", f"... and {len(value) - most} more")
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    if not row.keys() >= _VERDICT:
+        return _value("", row)
+    rest = ", ".join(
+        f"{name} {_value(name, row[name])}" for name in row if name not in _VERDICT and row[name] is not None
+    )
+    return f"{row['status']} {row['name']}: {row['words']}" + (f" ({rest})" if rest else "")
 
 
 def _entry(label: str, text: str) -> Iterator[str]:

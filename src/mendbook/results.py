@@ -104,6 +104,10 @@ class Story:
         if sentences and not planned:
             # several modules that read have one summary
             result = replace(result, facts={**result.facts, "summary": sentences})
+        measured = [step for step in mended if step.result.get("objectives")]
+        if planned and measured:
+            # a change that is measured, as in a drill: what came of it is as much its result as what it did
+            result = replace(result, facts={**result.facts, **host_result(measured[-1], check).facts})
         if not result.changed and any(step.result.get("changed") for step in good):
             result = replace(result, changed=True, word="planned" if check else "done")
         return result

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import junitparser
 import pytest
 from ansible.module_utils.mendbook.mongo_content import manifest_of
 from ansible.module_utils.mendbook.mongo_scratch import COLLECTION, DATABASE, ID
@@ -55,11 +59,11 @@ def in_bucket(s3_client, sandbox, database) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def drill(playbook, sandbox, database) -> Callable[..., Any]:
-    """Run the playbook on the sandbox's server with this test's database."""
+def variables(sandbox, database) -> Callable[..., dict[str, Any]]:
+    """The playbook's variables, for the sandbox's server with this test's database."""
     store = sandbox.status()["s3"]
 
-    def run(*arguments: str, **changed: Any) -> Any:
+    def given(**changed: Any) -> dict[str, Any]:
         values = {
             "database": database.name,
             "source_database": "estore",
@@ -72,8 +76,17 @@ def drill(playbook, sandbox, database) -> Callable[..., Any]:
             "s3_secret_key": "env:SANDBOX_S3_SECRET_KEY",
             **changed,
         }
-        variables = {f"mongo_drill_{name}": value for name, value in values.items()}
-        return playbook("drill_restore_mongo", *arguments, variables={"mend_hosts": "mongo", **variables})
+        return {"mend_hosts": "mongo", **{f"mongo_drill_{name}": value for name, value in values.items()}}
+
+    return given
+
+
+@pytest.fixture
+def drill(playbook, variables) -> Callable[..., Any]:
+    """Run the playbook by bare ansible-playbook."""
+
+    def run(*arguments: str, **changed: Any) -> Any:
+        return playbook("drill_restore_mongo", *arguments, variables=variables(**changed))
 
     return run
 
@@ -109,6 +122,35 @@ def test_a_drill_finds_restores_verifies_and_measures_and_the_second_measures_no
     assert again.rc == 2 and failed["mend"]["rule"] == "objectives" and failed["mend"]["reason"] == "verify"
     assert "the scratch server held this backup already" in failed["msg"]
     assert failed["mend"]["details"]["rto_seconds"] is None
+
+
+def test_run_by_the_wrapper_it_tells_rto_and_rpo_with_their_objectives_in_the_outcome_and_in_junit(
+    in_bucket, variables, inventory, state, sandbox_secrets, short_folder, tmp_path
+):
+    in_bucket()
+    (tmp_path / "drill.json").write_text(json.dumps(variables(rpo_seconds=90000)))
+    ran = subprocess.run(
+        [sys.executable, "-m", "mendbook", "run", "drill_restore_mongo", "-i", inventory, "-e", "@drill.json"]
+        + ["--json", "--junit", "drill.xml"],
+        env=os.environ | sandbox_secrets | {"MENDBOOK_STATE": str(state), "TMPDIR": str(short_folder)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (host,) = json.loads(ran.stdout.splitlines()[-1])["outcome"]["hosts"].values()
+    assert host["word"] == "done" and host["plan"]["module"] == "mend_mongo_restore"
+    facts = host["facts"]
+    assert 0 < facts["rto_seconds"] < 14400 and 3600 <= facts["rpo_seconds"] < 90000 and facts["missed"] == []
+    rto, rpo = facts["summary"]
+    assert rto.endswith(": met, the objective is 4 h")
+    assert "by the newest record (orders._id): met, the objective is 1.04 d" in rpo
+    (suite,) = junitparser.JUnitXml.fromfile(str(tmp_path / "drill.xml"))
+    assert [case.name.rpartition(": ")[2] for case in suite][1:] == ["RTO", "RPO"]
+    assert [case.result for case in suite] == [[], [], []]
+    assert all("the objective is" in case.system_out for case in list(suite)[1:])
 
 
 def test_without_a_manifest_what_is_stated_is_verified_and_a_missed_rpo_fails(drill, in_bucket, database):

@@ -74,6 +74,23 @@ def test_a_run_has_a_case_for_each_target():
     )
 
 
+FACTS = {"rto_seconds": 12.04, "rpo_seconds": None, "objectives": {"rto_seconds": 3600.0, "rpo_seconds": 86400.0}}
+
+
+def test_what_was_measured_against_an_objective_is_a_case_of_its_own():
+    good = replace(HOST, facts={**FACTS, "rpo_seconds": 90.0, "missed": []})
+    _, rto, rpo = junit.of_run(replace(OUTCOME, hosts={"estore": good}), None)
+    assert (rto.name, rto.end, rto.output) == ("estore: RTO", None, "12 s, the objective is 1 h 0 min")
+    assert (rpo.name, rpo.end, rpo.output) == ("estore: RPO", None, "1 min 30 s, the objective is 1 d 0 h")
+
+
+def test_a_missed_objective_and_one_that_is_not_known_are_failures_beside_the_target():
+    bad = HostResult("estore", "failed", 5, msg="missed", details={**FACTS, "missed": ["rto_seconds", "rpo_seconds"]})
+    target, rto, rpo = junit.of_run(replace(OUTCOME, hosts={"estore": bad}), VerifyFailed("missed"))
+    assert [case.end for case in (target, rto, rpo)] == ["failure"] * 3
+    assert (rto.words, rpo.words) == ("12 s, the objective is 1 h 0 min", "unknown, the objective is 1 d 0 h")
+
+
 @pytest.mark.parametrize(
     ("outcome", "error", "ends"),
     [

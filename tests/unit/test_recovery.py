@@ -43,6 +43,19 @@ def test_what_is_over_its_objective_or_not_known_is_missed(changed, missed, word
     assert facts["missed"] == missed and words in recovery.words(facts)
 
 
+def test_a_figure_is_told_with_its_objective_and_by_what_it_was_measured():
+    newest = {"collection": "orders", "field": "placedAt", "at": "2026-03-01T11:00:00Z"}
+    facts = {**judged(found=(after(-3600), "data", newest)), "notes": ["a note"]}
+    assert recovery.sentences(facts) == [
+        "RTO 50 s: met, the objective is 1 min",
+        "RPO 1 h by the newest record (orders.placedAt): met, the objective is 1 h",
+        "a note",
+    ]
+    assert recovery.sentences({**judged(found=(NOON, "finished", None)), "notes": []})[1].startswith(
+        "RPO 0 s by the end of the backup: met"
+    )
+
+
 def test_clocks_that_differ_by_five_minutes_cost_nothing():
     assert judged(found=(after(300), "data", None))["rpo_seconds"] == 0.0
     assert judged(began=after(300), stopped=NOON)["rto_seconds"] == 0.0

@@ -159,6 +159,27 @@ def test_a_summary_of_sentences_is_all_that_a_person_is_told():
     assert "  says       full\n             who is it" in text and "nodes" not in text
 
 
+def test_sentences_about_what_was_measured_stand_beside_a_change():
+    text = report(HostResult("db1", "done", plan=make_plan(), facts={"summary": ["RTO 3 s: met"], "rto_seconds": 3}))
+    assert "  says       RTO 3 s: met\n" in text and "rto_seconds" not in text and "target     rs0@" in text
+
+
+VERDICT = {"name": "age", "series": "daily/shop-*", "status": "ok", "value": 39605, "limit": 97200, "words": "11 h old"}
+
+
+@pytest.mark.parametrize("end", [{"word": "done"}, {"word": "verify failed", "exit_code": 5}])
+def test_verdicts_have_a_line_each_with_the_status_first_and_none_is_left_out(end):
+    checks = [VERDICT, {**VERDICT, "series": None, "status": "failed", "value": None}]
+    checks += [{**VERDICT, "name": f"check{number}"} for number in range(20)]
+    place = "details" if "exit_code" in end else "facts"
+    lines = report(HostResult("db1", **end, **{place: {"checks": checks}})).splitlines()
+    assert any(
+        line.endswith("checks: ok age: 11 h old (series daily/shop-*, value 39,605, limit 97,200)") for line in lines
+    )
+    assert any(line.endswith("checks: failed age: 11 h old (limit 97,200)") for line in lines)
+    assert sum("checks: " in line for line in lines) == 22
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90000, "1 d 1 h")],

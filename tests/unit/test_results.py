@@ -116,6 +116,21 @@ def test_the_result_with_the_plan_speaks_for_a_host():
     assert result.word == "done" and result.plan.target.id == "t1" and result.done[0]["object"] == "o"
 
 
+MEASURED = {"rto_seconds": 3.0, "objectives": {"rto_seconds": 60.0}, "missed": [], "summary": ["RTO 3 s"]}
+
+
+def test_what_was_measured_after_a_change_is_told_beside_it():
+    change = ok(changed=True, plan=PLAN, state="done", figures={"load_seconds": 2.0})
+    result = host(change, ok(verified=True, summary={"checks": 9}), ok(**MEASURED))
+    assert (result.word, result.plan.target.id, result.figures) == ("done", "t1", {"load_seconds": 2.0})
+    assert result.facts == MEASURED and result.changed
+
+
+def test_what_was_read_after_a_change_and_has_no_objective_is_not_its_result():
+    result = host(ok(changed=True, plan=PLAN, state="done"), ok(verified=True, summary={"checks": 9}))
+    assert result.facts == {}
+
+
 def test_check_mode_says_planned():
     assert host(ok(changed=True, plan=PLAN, state="planned"), check=True).word == "planned"
 

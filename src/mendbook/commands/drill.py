@@ -143,7 +143,7 @@ def check(params: Mapping[str, Any]) -> Store | None:
 def _refuse_pointless(given: dict[str, Any], history: bool, backup: str | None) -> None:
     """An option that would mean nothing here was meant for something: it is an error, and nothing is started."""
     wrong: tuple[str, ...]
-    drill = ("--seed", "--scale", "--key", "--database", "--pattern", "--critical", "--time-field")
+    drill: tuple[str, ...] = ("--seed", "--scale", "--key", "--database", "--pattern", "--critical", "--time-field")
     drill += ("--junit", "--markdown")
     if history:
         wrong, why = drill, "belongs to a drill, and --history only shows those before"
