@@ -146,7 +146,7 @@ class Backup:
         for one in debris:
             self._check_lock()
             try:
-                mongo_backup_debris.remove(client.s3, self.params["bucket"], one)
+                mongo_backup_debris.remove(client.s3, self.params, one)
             except MendError as error:
                 yield skipped(one.object, error.msg)
             else:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What killed backups have left in a bucket: unfinished uploads, and objects that never got their manifest.
 
-None of it is a backup. It is looked for and removed by whoever holds the lock of the prefix, so nobody works on it.
+None of it is a backup. Whoever holds the lock of the prefix looks for it and removes it, and leaves alone what may be
+of a run that holds the lock of another prefix with which the key begins, too: so nobody works on it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from . import s3
+from . import s3, s3_lock
 from .errors import MendError
 from .mongo_backup_key import is_made_key
 from .s3_backup import iso
+from .s3_catalogue import catalogue
 from .s3_errors import FAILURES, place, status_of
 from .s3_new import was_made_here
 from .s3_options import sse_arguments
@@ -45,26 +47,38 @@ def find(client, params, found, key):
         return one == key or is_made_key(one, prefix)
 
     uploads, notes = unfinished(client, bucket, prefix, may_be_ours)
-    alone = [
-        backup
-        for backup in found
-        if backup.etag and backup.manifest_entry is None and not backup.deleted and may_be_ours(backup.key)
-    ]
-    alone = [_object(bucket, backup) for backup in alone if _is_ours(client, bucket, backup, params)]
+    uploads = [_upload(bucket, upload) for upload in uploads]
+    alone = [_object(bucket, backup) for backup in _alone(found) if may_be_ours(backup.key)]
+    if uploads or alone:
+        # asked when all of it was listed: a run takes its lock before it begins
+        for other, held in s3_lock.held_elsewhere(client, bucket, prefix, params).items():
+            theirs = [one for one in uploads + alone if one.key.startswith(other)]
+            uploads, alone = ([one for one in some if one not in theirs] for some in (uploads, alone))
+            notes += [
+                f"{one.object} is left alone: run {held['run']} of {held['holder']} on {held['host']} works under "
+                f"{place(bucket, other)}"
+                for one in theirs
+            ]
+    alone = [one for one in alone if _is_ours(client, bucket, one, params)]
     if len(alone) > 1:
         notes.append(
             f"{len(alone)} objects were made by backups and have no manifest, the newest is {alone[0].object}: they "
             "are no backups, and stay until prune_backups removes them"
         )
-    return [_upload(bucket, upload) for upload in uploads] + (alone if len(alone) == 1 else []), notes
+    return uploads + (alone if len(alone) == 1 else []), notes
 
 
-def remove(client, bucket, one):
-    """Abort the upload or delete the object; MendError when that is not allowed."""
+def remove(client, params, one):
+    """Abort the upload or delete the object; MendError when that is not allowed, or when it is no debris any more."""
+    bucket = params["bucket"]
     if one.upload_id:
         abort(client, bucket, one.key, one.upload_id)
-    else:
-        delete(client, bucket, one.key, one.version_id)
+        return
+    # long after it was found: its manifest may have come, or another object to its place
+    again = [_object(bucket, backup) for backup in _alone(catalogue(client, bucket, one.key, params=params))]
+    if one not in again or not _is_ours(client, bucket, one, params):
+        raise MendError(f"{one.object}: it is another one by now, or has its manifest, and stays")
+    delete(client, bucket, one.key, one.version_id)
 
 
 def delete(client, bucket, key, version_id):
@@ -96,14 +110,19 @@ def head(client, bucket, key, params, version_id=None):
     return s3.call(ask, f"look at {place(bucket, key, version_id)}", "s3:GetObject", endpoint, bucket, key)
 
 
-def _is_ours(client, bucket, backup, params):
+def _alone(found):
+    """Return the backups of a Catalogue that are objects without a manifest."""
+    return [backup for backup in found if backup.etag and backup.manifest_entry is None and not backup.deleted]
+
+
+def _is_ours(client, bucket, one, params):
     try:
-        told = head(client, bucket, backup.key, params, backup.version_id)
+        told = head(client, bucket, one.key, params, one.version_id)
     except MendError as error:
         if status_of(error.__cause__) not in _NOT_TOLD:
             raise
         return False
-    return told is not None and was_made_here(told, bucket, backup.key)
+    return told is not None and was_made_here(told, bucket, one.key)
 
 
 def _object(bucket, backup):

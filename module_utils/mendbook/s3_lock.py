@@ -132,3 +132,13 @@ def holder(client, bucket, prefix, params=None):
         if seen.is_held(SECONDS):
             return seen.facts(SECONDS)
     return None
+
+
+def held_elsewhere(client, bucket, prefix, params=None):
+    """Return {other prefix: who holds its lease}, of those whose runs may write below ``prefix``, too.
+
+    A run takes its lease before it writes, so of what was listed before this was asked, nobody works on that which
+    begins with none of these prefixes.
+    """
+    there = s3_lock_object.LockObjects(client, bucket, prefix, params)
+    return {other: seen.facts(SECONDS) for other, seen in there.elsewhere() if seen.is_held(SECONDS)}

@@ -11,7 +11,7 @@ import json
 from . import s3
 from .errors import MendError
 from .s3_errors import FAILURES, code_of, place, shown, status_of
-from .s3_mark import lock_key
+from .s3_mark import is_lock, lock_key, locked_prefix
 from .s3_new import content_md5
 from .s3_options import encryption_arguments
 
@@ -113,16 +113,31 @@ class LockObjects:
 
     def shares(self):
         """Return Seen of the objects of single runs that may still count: not empty, and young enough."""
-        stem = self.key[: -len("json")]
+        return [self.read(listed.key) for listed in self._young(_stem(self.prefix)) if listed.key != self.key]
+
+    def elsewhere(self):
+        """Return [(prefix, Seen)] of the locks of other prefixes, below this one and above, that may still count.
+
+        Above are all beginnings of this prefix, with a slash or without: a run of such a one may write below this one.
+        """
+        below = [(locked_prefix(listed.key), listed) for listed in self._young(self.prefix) if is_lock(listed.key)]
+        found = [(prefix, listed) for prefix, listed in below if prefix != self.prefix]
+        for end in range(len(self.prefix)):
+            above = self.prefix[:end]
+            # credentials may see this prefix alone
+            found += [(above, listed) for listed in _if_told([], self._young, _stem(above))]
+        return [(prefix, _if_told(listed, self.read, listed.key)) for prefix, listed in found]
+
+    def _young(self, stem):
+        """Return Seen, without their entries, of the objects under ``stem`` that may still count as locks."""
         following, found = {}, []
         while following is not None:
             page = self._list(stem, following)
             now = _date(page, stem)
             for listed in page.get("Contents", []):
                 age = (now - listed["LastModified"]).total_seconds()
-                young = age <= LONGEST_SECONDS + _SLACK_SECONDS
-                if listed["Size"] and young and listed["Key"] != self.key:
-                    found.append(self.read(listed["Key"]))
+                if listed["Size"] and age <= LONGEST_SECONDS + _SLACK_SECONDS:
+                    found.append(Seen(listed["Key"], now, listed["ETag"], {}, age))
             more = page.get("NextContinuationToken")
             following = {"ContinuationToken": more} if more else None
         return found
@@ -137,6 +152,20 @@ class LockObjects:
         doing = f"{verb} the lock {place(self._bucket, key)}"
         endpoint = self._client.meta.endpoint_url
         return s3.call(operation, doing, action, endpoint, self._bucket, key, s3.Patience(patience_seconds))
+
+
+def _stem(prefix):
+    """Return how the keys of all locks of a prefix begin."""
+    return lock_key(prefix)[: -len("json")]
+
+
+def _if_told(otherwise, ask, *what):
+    try:
+        return ask(*what)
+    except MendError as error:
+        if status_of(error.__cause__) != 403:
+            raise
+        return otherwise
 
 
 def _is_missing(error):

@@ -39,9 +39,15 @@ def lock_key(prefix, owner=None):
     return "{}{}{}.json".format(prefix, _LOCK, "" if owner is None else f".{owner}")
 
 
+def locked_prefix(key):
+    """Return the prefix of which an object of this key is a lock, or a share in one; None when it is none."""
+    found = _LOCK_KEY.search(key)
+    return found and key[: found.start()]
+
+
 def is_lock(key):
     """Whether an object of this key is a lock, of whatever prefix."""
-    return _LOCK_KEY.search(key) is not None
+    return locked_prefix(key) is not None
 
 
 def users(entries, now):
