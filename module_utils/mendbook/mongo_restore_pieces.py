@@ -18,6 +18,7 @@ from .mongo_catalog import same_definition
 from .mongo_content import Reader, data_place
 from .mongo_ids import fold_for_server
 from .mongo_marker import markers
+from .mongo_restore_shape import as_in_backup
 from .mongo_space import free_space
 from .plan_text import bytes_text
 
@@ -44,7 +45,7 @@ def pieces(items, aside):
 def restored_before(database, seen, source, items):
     """The targets that earlier runs restored from this very backup, and that still are what they were.
 
-    By UUID and count first; only where those agree every document is read and summed.
+    By UUID, shape and count first; only where those agree every document is read and summed.
     """
     found = {}
     for marker in markers(database, seen):
@@ -60,7 +61,8 @@ def restored_before(database, seen, source, items):
                 }
             )
     same, places = set(), {}
-    for item in items:
+    shaped = as_in_backup(database, seen, items)
+    for item in (item for item in items if item.target in shaped):
         live, known = seen.by_name.get(item.target), found.get(item.target)
         if item.type == "view" and live and live.type == "view":
             if same_definition(live.options, item.source.options):

@@ -67,7 +67,7 @@ def restore_plan(seen, params):
 
 def _changes(seen, params):
     database = params["database"]
-    changes = []
+    changes = _removals(seen, params)
     for item in seen.items:
         if item.target in seen.already:
             continue
@@ -87,24 +87,26 @@ def _changes(seen, params):
                 "bytes": (live or {}).get("bytes") or 0,
             }
         )
-    if params["extra"] == "aside":
-        for name in extra(seen):
-            live = seen.live[name]
-            changes.append(
-                {
-                    "op": "-",
-                    "object": f"{database}.{name}",
-                    "before": _shape(live),
-                    "after": None,
-                    "count": live.get("count") or 0,
-                    "bytes": live.get("bytes") or 0,
-                }
-            )
     for kind in ("users", "roles"):
         for name in params[kind]:
             facts = {"before": None, "after": None, "count": 1, "bytes": 0, "group": ACCESS}
             changes.append({"op": "~", "object": f"{kind[:-1]} {name}", **facts})
     return changes
+
+
+def _removals(seen, params):
+    """First in the plan, whose end is cut when it is long."""
+    return [
+        {
+            "op": "-",
+            "object": f"{params['database']}.{name}",
+            "before": _shape(live),
+            "after": None,
+            "count": live.get("count") or 0,
+            "bytes": live.get("bytes") or 0,
+        }
+        for name, live in ((name, seen.live[name]) for name in (extra(seen) if params["extra"] == "aside" else ()))
+    ]
 
 
 def _shape(live):

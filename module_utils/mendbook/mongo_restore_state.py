@@ -12,11 +12,14 @@ from .mongo_catalog import catalog
 from .mongo_content import Reader, data_place
 from .mongo_marker import markers
 from .mongo_restore_selection import RESTORABLE_SYSTEM
+from .mongo_restore_shape import as_in_backup
 from .mongo_swap_state import Tampered, all_in, classify
+
+_UNAUTHORIZED = 13
 
 
 def live_facts(deployment, database, seen):
-    """{name: {type, uuid, count, bytes}} of the user's own collections; bytes are None where the user may not know."""
+    """{name: {type, uuid, count, bytes}} of the user's own collections; None is what this user may not know."""
     facts = {}
     restorable = {name: seen.by_name[name] for name in RESTORABLE_SYSTEM if name in seen.by_name}
     for name, entry in {**seen.live(), **restorable}.items():
@@ -24,8 +27,7 @@ def live_facts(deployment, database, seen):
         if entry.type != "view":
             data_name, _uuid = data_place(seen, name)
             with deployment.deadline():
-                count = _count(database, data_name)
-                size = _size(database, data_name)
+                count, size = _known_count(database, data_name), _size(database, data_name)
         facts[name] = {
             "type": entry.type,
             "uuid": str(entry.uuid) if entry.uuid else None,
@@ -67,8 +69,8 @@ def loaded_before(marker):
     }
 
 
-def already_restored(deployment, database, seen, source, items, params):
-    """True when the newest swap brought this very backup and the live data still is, document by document, what it was.
+def already_restored(database, seen, source, items, params):
+    """True when the newest swap brought this very backup and what is live still is, to each document, what it was.
 
     Everything is read only when all the cheap signs agree.
     """
@@ -83,6 +85,8 @@ def already_restored(deployment, database, seen, source, items, params):
         if not all_in(classify(marker.items, seen), "new"):
             return False
     except Tampered:
+        return False
+    if len(as_in_backup(database, seen, items)) < len(items):
         return False
     sums = stored.get("sums") or {}
     places = {item["side"]: data_place(seen, item["n"]) for item in marker.items if item.get("side") in sums}
@@ -135,6 +139,16 @@ def _expires(loaded):
 def _count(database, name):
     """Documents by the collection's own count: exact after a clean start, and instant."""
     return database.command({"count": name})["n"]
+
+
+def _known_count(database, name):
+    try:
+        return _count(database, name)
+    except driver.OperationFailure as error:
+        # the least roles may not look into the buckets of a time-series that is not restored
+        if error.code != _UNAUTHORIZED:
+            raise
+        return None
 
 
 def _size(database, name):
