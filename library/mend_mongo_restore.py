@@ -116,11 +116,11 @@ options:
     choices: [full, sample, count]
     default: full
   keep_seconds:
-    description: How long the old data is kept for undo.
+    description: How long the old data is kept for undo; at most ten years.
     type: int
     default: 86400
   workers:
-    description: Connections that insert at the same time.
+    description: Connections that insert at the same time, 1 to 64.
     type: int
     default: 2
 extends_documentation_fragment:
@@ -217,8 +217,7 @@ def main():
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
-        required_one_of=[("path", "bucket")],
-        mutually_exclusive=[("path", "bucket"), *s3_options.PICK_MUTUALLY_EXCLUSIVE],
+        mutually_exclusive=s3_options.PICK_MUTUALLY_EXCLUSIVE,
         required_by=s3_options.PICK_REQUIRED_BY,
     )
     deps.require(module, "pymongo", "isal", "fastcrc", "xxhash", *([] if module.params["path"] else ["boto3"]))

@@ -30,6 +30,8 @@ SCHEMA = 1
 DURABLE = WriteConcern(w="majority", j=True)
 IN_BETWEEN = ("prepared", "swapping", "undoing")
 ENDED = ("swapped", "undone")
+# ten years: what is later is beyond no calendar yet, and no undo is wanted then
+MOST_KEEP_SECONDS = 10 * 365 * 86400
 # longer than an election; while a server is gone the driver tries again for as long as this
 _SECONDS = 20
 
@@ -89,7 +91,8 @@ class Marker:
             entry = {**self.entry, "run": lease.run, "owner": lease.owner, "fence": lease.fence, "at": now, **changes}
             entry["_id"] += 1
             if changes.get("phase") in ENDED and changes["phase"] != self.phase:
-                entry["keep_until"] = now + timedelta(seconds=entry["keep_seconds"])
+                kept = min(entry["keep_seconds"], MOST_KEEP_SECONDS)
+                entry["keep_until"] = now + timedelta(seconds=kept)
             try:
                 self._insert(entry)
             except DuplicateKeyError:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, unquote_plus
 
+from .errors import Nothing, Refused
+
 CONNECTION_SPEC = {
     "uri": {"type": "str", "required": True, "no_log": True},
     "username": {"type": "str"},
@@ -22,9 +24,26 @@ CONNECTION_SPEC = {
     "operation_timeout_seconds": {"type": "float", "default": 60},
 }
 
+# the server's own; what replaces their collections breaks the whole deployment
+SYSTEM_DATABASES = ("admin", "config", "local")
+_NOT_IN_NAMES = frozenset('/\\. "$*<>:|?\0')
+_NAME_BYTES = 63
 SCHEMES = ("mongodb://", "mongodb+srv://")
 _OPTION = re.compile(r"[A-Za-z]\w*=")
 _SECRET_URI_OPTIONS = ("tlscertificatekeyfilepassword", "authmechanismproperties")
+
+
+def check_database(name, variable):
+    """Raise Nothing for no database, Refused for the server's own and for names that no server takes.
+
+    ``variable`` is what the operator sets.
+    """
+    if not name:
+        raise Nothing(f"{variable} is empty: name the database", rule="database")
+    if name.lower() in SYSTEM_DATABASES:
+        raise Refused(f"{variable} is {name}, which is the server's own and is never changed", rule="database")
+    if _NOT_IN_NAMES & set(name) or len(name.encode()) > _NAME_BYTES:
+        raise Refused(f"{variable} is {name!r}, which is no name of a database", rule="database")
 
 
 def secrets_in(params):

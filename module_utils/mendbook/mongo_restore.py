@@ -20,6 +20,7 @@ from .mongo_change import MongoChange
 from .mongo_leftovers import clear, discard, drop_each, expired, foreign
 from .mongo_marker import interrupted
 from .mongo_privileges import missing_privileges, refuse_blind
+from .mongo_restore_options import check_options
 from .mongo_restore_pieces import pieces, prove_backup, restored_before, stopped, wait_for_space
 from .mongo_restore_plan import ACCESS, Observed, extra, piece_bytes, restore_plan
 from .mongo_restore_replace import Replacement
@@ -46,9 +47,8 @@ class Restore(MongoChange):
     @contextmanager
     def open(self, params):
         """Connect to the target first: it answers in milliseconds, the bucket may not."""
+        check_options(params)
         share_one_heap()
-        if params["keep_seconds"] < 0:
-            raise Refused("keep_seconds is negative; 0 drops the old data after the swap", rule="keep_seconds")
         if params["database"] == mongo_scratch.DATABASE:
             raise Refused(
                 f"{mongo_scratch.DATABASE} says whether its server is scratch, and is never restored", rule="scratch"
@@ -97,11 +97,12 @@ class Restore(MongoChange):
         # a plan looks for a second; a run that acts goes on looking until its swap, and waits for nothing
         waiting = {"seconds": 0} if self._lease else {}
         observed.writers, observed.writers_unknown = writers(deployment, database, since=self._counters, **waiting)
-        if params["piecewise"]:
-            whole = len(observed.already) == len(items) and not (params["extra"] == "aside" and extra(observed))
+        if marker or (params["extra"] == "aside" and extra(observed)):
+            observed.restored = False
+        elif params["piecewise"]:
+            observed.restored = len(observed.already) == len(items)
         else:
-            whole = already_restored(deployment, database, seen, source, items, params)
-        observed.restored = not marker and whole
+            observed.restored = already_restored(database, seen, source, items, params)
         self._seen = observed
         return observed
 

@@ -15,6 +15,7 @@ from .mongo_catalog import catalog
 from .mongo_change import MongoChange
 from .mongo_leftovers import drop_each, droppable, kept, size_of
 from .mongo_marker import markers, read
+from .mongo_options import check_database
 from .mongo_privileges import missing_privileges, refuse_blind
 from .mongo_swap import Swap
 from .mongo_swap_state import all_in, classify
@@ -36,6 +37,7 @@ class Undo(MongoChange):
 
     @contextmanager
     def open(self, params):
+        check_database(params["database"], "mongo_undo_database")
         with self.connected(params) as deployment:
             yield Client(deployment, deployment.client[params["database"]])
 

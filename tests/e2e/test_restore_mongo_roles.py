@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -92,6 +93,15 @@ def test_backup_and_restore_are_enough_for_everything(lab_of, server_uri, real):
 
 def test_readwrite_and_dbadmin_of_the_database_are_enough_without_time_series(lab_of, server_uri, real):
     restore_again_and_undo(lab_of(server_uri, *OF_DATABASE), path=real, exclude=["metrics"])
+
+
+def test_a_live_time_series_that_is_not_restored_needs_no_more_rights(lab_of, server_uri, real):
+    lab = lab_of(server_uri, *OF_DATABASE)
+    lab.database.create_collection("metrics", timeseries={"timeField": "at"})
+    lab.database["metrics"].insert_one({"at": datetime.now(UTC)})
+    result = lab.restore(path=real, exclude=["metrics"])
+    assert (result["state"], result["rc"]) == ("done", 0), result.get("msg")
+    assert lab.database["metrics"].count_documents({}) == 1
 
 
 def test_a_failed_restore_cleans_up_with_the_least_roles(lab_of, server_uri, tmp_path):

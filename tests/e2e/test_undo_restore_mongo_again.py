@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.mendbook import mongo_undo
+from ansible.module_utils.mendbook import mongo_restore_options, mongo_undo
 
 from restore_lab import RESTORED, archive_of, numbered
 
@@ -62,3 +62,23 @@ def test_a_client_that_writes_while_the_plan_looks_is_in_the_plan(restored_twice
     monkeypatch.setattr(mongo_undo, "writers", writers)
     notes = restored_twice.undo(check=True)["plan"]["notes"]
     assert any(note.startswith(f"being written: {restored_twice.database.name}.orders") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("config", "refused"), ("admin", "refused"), ("a b", "refused"), ("", "nothing")]
+)
+def test_a_database_that_no_restore_changes_is_refused_by_the_name_of_the_variable(lab, name, reason):
+    result = lab.undo(database=name)
+    assert (result["rc"], result["mend"]["reason"], result["mend"]["rule"]) == (1, reason, "database")
+    assert "mongo_undo_database" in result["msg"]
+
+
+def test_what_was_to_be_kept_beyond_all_calendars_can_be_undone(lab, tmp_path, monkeypatch):
+    path = tmp_path / "orders.archive"
+    path.write_bytes(archive_of("estore", {"orders": numbered(9)}))
+    before = lab.picture()
+    # as a run has left it that did not refuse this
+    monkeypatch.setattr(mongo_restore_options, "MOST_KEEP_SECONDS", 10**15)
+    assert lab.restore(path=str(path), keep_seconds=10**12)["state"] == "done"
+    assert lab.undo()["state"] == "done"
+    assert lab.picture() == before
