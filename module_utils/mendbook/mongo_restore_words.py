@@ -21,10 +21,12 @@ def restore_notes(seen, params, kept, needed):
         notes.append(f"an interrupted swap of run {seen.marker['run']} will be {ends} first")
     series = [item.target for item in seen.items if item.type == "timeseries"]
     if series:
-        documents = sum((seen.live.get(name) or {}).get("count") or 0 for name in series)
+        live = [name for name in series if name in seen.live]
+        buckets = sum(seen.live[name]["count"] or 0 for name in live)
+        what = f"dropped ({buckets} buckets of {_listed(live)}), created" if live else "created"
         notes.append(
-            f"not atomic: the time-series {_listed(series)} ({documents} buckets live) are dropped, created and filled "
-            "again, because no server can rename them; readers see them empty meanwhile"
+            f"not atomic: the time-series {_listed(series)} are {what} and filled in their places, because no server "
+            "can rename them; readers see them empty meanwhile"
         )
     if params["piecewise"]:
         notes += _piecewise_notes(seen)

@@ -106,10 +106,11 @@ def named(operations, database_name):
     ranked = {}
     for operation in operations:
         app = operation.get("appName") or "no application name"
-        if app.split(" ")[0] == APP_NAME or not operation.get("effectiveUsers") and not operation.get("ns"):
+        users = [user["user"] for user in operation.get("effectiveUsers") or []]
+        # the members of a set speak to each other as __system
+        if app.split(" ")[0] == APP_NAME or "__system" in users or not users and not operation.get("ns"):
             continue
-        users = ", ".join(user["user"] for user in operation.get("effectiveUsers") or []) or "no user"
-        text = f"{app} (user {users}, from {operation['client'].rpartition(':')[0]})"
+        text = f"{app} (user {', '.join(users) or 'no user'}, from {operation['client'].rpartition(':')[0]})"
         here = (operation.get("ns") or "").startswith(database_name + ".")
         writing = here and operation.get("op") in _WRITING
         ranked[text] = max(ranked.get(text, 0), 2 * writing + here)

@@ -26,6 +26,10 @@ def test_our_own_connections_are_left_out():
     assert named([operation("mendbook 20260101T000000Z-abcdef", "estore.orders")], "estore") == []
 
 
+def test_the_members_of_the_set_are_left_out():
+    assert named([operation(None, "estore.orders", user="__system")], "estore") == []
+
+
 def test_another_database_with_our_name_as_its_beginning_is_not_ours():
     seen = [operation("other", "estore2.orders"), operation("reader", "estore.orders", op="query")]
     assert [one.split(" ")[0] for one in named(seen, "estore")] == ["reader", "other"]
