@@ -19,7 +19,7 @@ ID = "scratch"
 _NOT_ALLOWED = 13
 _WAY_ON = (
     "mark the server as scratch if nothing on it is worth keeping (docs/restore_mongo.md has the line for mongosh), or "
-    "leave out mongo_restore_scratch and confirm the target"
+    "name another; only a restore (restore_mongo without mongo_restore_scratch) can be confirmed instead, no drill"
 )
 
 

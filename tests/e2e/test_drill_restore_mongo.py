@@ -178,6 +178,8 @@ def test_a_server_that_is_not_scratch_is_refused_and_stays_as_it_is(drill, in_bu
     finally:
         place.insert_one(marker)
     assert (failed["mend"]["reason"], failed["mend"]["rule"]) == ("refused", "scratch")
+    # a drill has no such way
+    assert "can be confirmed instead, no drill" in failed["msg"] and "leave out" not in failed["msg"]
     assert list(database["orders"].find()) == [{"_id": 1, "value": "worth keeping"}]
 
 

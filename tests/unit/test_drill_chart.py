@@ -31,6 +31,19 @@ def test_each_drill_is_a_point_in_every_panel_and_its_result_a_shape():
     assert "2026-11-02T03:00:00.000Z: missed, RPO 1 d 1 h" in titles
 
 
+def test_drills_of_different_things_are_not_joined_by_one_line():
+    made, own = {"subject": "the sandbox's shop, seed 1, scale 1"}, {"subject": "s3://backups/daily/, estore"}
+    root = drawn(record(1, **own), record(2, **made), record(3, **own), record(4, **made), record(5, subject="s3://x"))
+    lines = [line.get("points").split() for line in root.findall(f"{SVG}polyline")]
+    # two of each, in three panels; what was drilled once has its point, and no line
+    assert [len(line) for line in lines] == [2] * 6
+    across = [[float(point.partition(",")[0]) for point in line] for line in lines[:2]]
+    assert across[0][0] < across[1][0] < across[0][1] < across[1][1]
+    assert len(root.findall(f"{SVG}circle")) == 15
+    titles = [title.text for title in root.iter(f"{SVG}title")]
+    assert any(title.endswith("RTO 11 min 40 s, the sandbox's shop, seed 1, scale 1") for title in titles)
+
+
 def test_it_says_in_words_what_it_shows():
     root = drawn(record(1), record(2, result="failed", rto_seconds=None, rpo_seconds=None))
     assert root.get("role") == "img" and root.get("aria-labelledby") == "title description"

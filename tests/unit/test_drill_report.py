@@ -76,6 +76,13 @@ def test_a_history_is_a_table_whose_columns_stand_below_each_other():
     assert second.endswith("s3://x/, estore") and head.index("backup") == first.index("s3://") == second.index("s3://")
 
 
+def test_a_shop_that_was_made_on_the_spot_does_not_look_like_a_backup_of_ones_own():
+    (row,) = report.rows([record(1, subject="the sandbox's shop, seed 1, scale 1")])
+    assert row[-1] == "the sandbox's shop, seed 1, scale 1"
+    (row,) = report.rows([record(1, subject="s3://estore-backups/daily/, estore")])
+    assert row[-1] == "s3://estore-backups/daily/estore.archive.gz"
+
+
 def drawn(renderable):
     out = io.StringIO()
     Console(file=out, width=120, force_terminal=False).print(renderable)

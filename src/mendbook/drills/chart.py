@@ -88,9 +88,11 @@ def _panel(panel: _Panel, records: Sequence[DrillRecord], top: float) -> list[st
         (round(_LEFT + 12 + number * step, 1), value, record)
         for number, (value, record) in enumerate(zip(panel.values, records, strict=True))
     ]
-    drawn = [f"{x},{at(value)}" for x, value, _ in points if value is not None]
-    if len(drawn) > 1:
-        parts.append(f'<polyline class="line" points="{" ".join(drawn)}"/>')
+    # a made shop and a backup, or two databases, have no trend in common
+    for subject in dict.fromkeys(record.subject for record in records):
+        drawn = [f"{x},{at(value)}" for x, value, record in points if value is not None and record.subject == subject]
+        if len(drawn) > 1:
+            parts.append(f'<polyline class="line" points="{" ".join(drawn)}"/>')
     for x, value, record in points:
         shown = "not known" if value is None else panel.shown(value)
         parts.append(_mark(record, x, bottom if value is None else at(value), f"{panel.title} {shown}"))
@@ -99,7 +101,8 @@ def _panel(panel: _Panel, records: Sequence[DrillRecord], top: float) -> list[st
 
 def _mark(record: DrillRecord, x: float, y: float, words: str) -> str:
     """A result is told by its shape as well as by its colour."""
-    title = f"<title>{_text(f'{record.started}: {record.result}, {words}')}</title>"
+    subject = f", {record.subject}" if record.subject else ""
+    title = f"<title>{_text(f'{record.started}: {record.result}, {words}{subject}')}</title>"
     if record.result == "failed":
         path = f"M{x - 4} {y - 4} L{x + 4} {y + 4} M{x - 4} {y + 4} L{x + 4} {y - 4}"
         return f'<path class="failed" d={quoteattr(path)}>{title}</path>'

@@ -98,10 +98,16 @@ def rows(records: Sequence[DrillRecord]) -> list[tuple[str, ...]]:
             "unknown" if record.rpo_seconds is None else duration(record.rpo_seconds),
             "" if record.bytes is None else size(record.bytes),
             "" if record.documents is None else f"{record.documents:,}",
-            plain(f"s3://{record.backup.bucket}/{record.backup.key}" if record.backup else record.subject),
+            plain(_drilled(record)),
         )
         for record in records
     ]
+
+
+def _drilled(record: DrillRecord) -> str:
+    """The backup; of a shop that was made on the spot its bucket is gone, and would pass for one's own."""
+    made = record.subject and not record.subject.startswith("s3://")
+    return record.subject if made or not record.backup else f"s3://{record.backup.bucket}/{record.backup.key}"
 
 
 def history_lines(records: Sequence[DrillRecord]) -> list[str]:
