@@ -124,9 +124,8 @@ status:
   type: str
 checks:
   description:
-    - The verdicts. Each has name (V(age), V(size), V(gaps), V(unfinished), V(drill) for each row; V(clock) and
-      V(uploads)
-      for all), series, status, value, limit and words.
+    - The verdicts. Each has name (V(age), V(size), V(gaps), V(unfinished), V(drill) for each row; V(clock),
+      V(uploads) and V(leftovers) for all), series, status, value, limit and words.
   returned: success
   type: list
   elements: dict

@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import fnmatch
 import posixpath
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.mendbook import s3
 from ansible.module_utils.mendbook.errors import MendError, VerifyFailed
@@ -14,6 +15,7 @@ from ansible.module_utils.mendbook.s3_backup import iso
 from ansible.module_utils.mendbook.s3_catalogue import catalogue
 from ansible.module_utils.mendbook.s3_check_rules import (
     FAILED,
+    IN_THE_MAKING,
     OK,
     WARNING,
     Limits,
@@ -26,10 +28,15 @@ from ansible.module_utils.mendbook.s3_check_text import exposition
 from ansible.module_utils.mendbook.s3_clock import TOLERANCE_SECONDS, store_clock
 from ansible.module_utils.mendbook.s3_drill_record import read_records
 from ansible.module_utils.mendbook.s3_errors import place, shown, status_of
+from ansible.module_utils.mendbook.s3_new import was_made_here
+from ansible.module_utils.mendbook.s3_options import sse_arguments
 from ansible.module_utils.mendbook.s3_prune_rules import is_backup, is_live
 from ansible.module_utils.mendbook.s3_series import row_name, rows, series
 
 UPLOAD_AGE = datetime.timedelta(days=1)
+# each costs a request
+MAX_STRANGERS = 20
+READERS = 8
 
 
 class BackupCheck:
@@ -62,6 +69,8 @@ class BackupCheck:
         checks.append(_clock(clock))
         uploads, unseen = self._uploads(client, now)
         checks += uploads
+        leftovers, unlooked = self._leftovers(client, found, now)
+        checks.append(leftovers)
         facts = {
             "bucket": bucket,
             "prefix": prefix,
@@ -70,7 +79,7 @@ class BackupCheck:
             "status": worst(checks),
             "checks": checks,
             "series": [_row_facts(row, limits, now) for row in rows],
-            "notes": [*found.notes, *notes, *unseen],
+            "notes": [*found.notes, *notes, *unseen, *unlooked],
         }
         if params["prometheus"]:
             facts["prometheus"] = exposition(facts)
@@ -113,6 +122,53 @@ class BackupCheck:
         words = "{} uploads were left unfinished and cost space, the oldest ({}) since {}"
         words = words.format(len(old), shown(oldest["Key"]), iso(oldest["Initiated"]))
         return [verdict("uploads", None, WARNING, len(old), 0, words)], []
+
+    def _leftovers(self, client, found, now):
+        """Return (a verdict on objects that backups made and never gave a manifest, notes).
+
+        Their names do not tell, where the operator chose them: only the metadata of each do.
+        """
+        strangers = [
+            backup
+            for backup in found
+            if backup.complete is None
+            and is_live(backup)
+            and not is_backup(backup)
+            # backups stand at the prefix itself, and what lies in folders below it may be millions
+            and "/" not in backup.key[len(found.prefix) :]
+            and now - backup.last_modified > IN_THE_MAKING
+        ]
+        with ThreadPoolExecutor(READERS) as readers:
+            made = readers.map(lambda backup: self._was_made_by_backup(client, backup), strangers[:MAX_STRANGERS])
+            left = [backup for backup, ours in zip(strangers, made) if ours]
+        notes = []
+        if len(strangers) > MAX_STRANGERS:
+            notes.append(
+                f"of {len(strangers)} objects without a manifest only the newest {MAX_STRANGERS} were looked at"
+            )
+        if not left:
+            return verdict("leftovers", None, OK, 0, 0, "no object of a backup is without its manifest"), notes
+        words = "{} were begun by backups and never finished, such as {}, of {}: they have no manifest, so remove them"
+        words = words.format(len(left), shown(left[0].key), iso(left[0].last_modified))
+        return verdict("leftovers", None, WARNING, len(left), 0, words), notes
+
+    def _was_made_by_backup(self, client, backup):
+        bucket, key = backup.bucket, backup.key
+        try:
+            told = s3.call(
+                lambda: client.head_object(Bucket=bucket, Key=key, **sse_arguments(self._params)),
+                f"look at {place(bucket, key)}",
+                "s3:GetObject",
+                client.meta.endpoint_url,
+                bucket,
+                key,
+            )
+        except MendError as error:
+            # gone meanwhile, encrypted with another key, or not ours to read: then it is nothing that can be told of
+            if error.__cause__ is None or status_of(error.__cause__) not in (400, 403, 404):
+                raise
+            return False
+        return was_made_here(told, bucket, key)
 
 
 def check_limits(params):
