@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mendbook.errors import StateUnknown
 from mendbook.outcome import HostResult, Outcome
 from mendbook.records import Change, Plan, Undo
 from mendbook.results import plain
 
 _SHOWN = 10
-# Nothing was changed there, so there is nothing to undo.
-_UNTOUCHED = (4, 6, 7, 75)
 # What a row has that says how one check came out; its words come first.
 _VERDICT = frozenset(("status", "name", "words"))
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -67,8 +66,13 @@ def _host(outcome: Outcome, host: HostResult, inventory: Sequence[str], diff: bo
             yield from _facts("says", host.facts)
     for warning in host.warnings:
         yield from _entry("warning", warning)
-    if host.plan is not None and host.plan.undo is not None and host.plan.changes and host.exit_code not in _UNTOUCHED:
+    if host.plan is not None and host.plan.undo is not None and host.plan.changes and _may_be_changed(host):
         yield from _entry("undo", _undo(host.plan.undo, host.host, inventory, outcome.check))
+
+
+def _may_be_changed(host: HostResult) -> bool:
+    """Whether there is something to undo; after a run that has changed nothing it would undo the one before."""
+    return not host.exit_code or host.changed or host.exit_code == StateUnknown.exit_code
 
 
 def _plan(plan: Plan, diff: bool) -> Iterator[str]:

@@ -88,6 +88,28 @@ def test_a_refusal_says_why_and_the_lawful_way_and_offers_no_undo():
     assert "undo" not in text and "the same again" not in text
 
 
+@pytest.mark.parametrize(
+    ("word", "exit_code", "changed", "offers"),
+    [
+        ("done", 0, True, True),
+        ("nothing to do", 0, False, True),
+        ("partial", 3, True, True),
+        ("failed", 5, True, True),
+        ("UNKNOWN", 70, False, True),
+        ("failed (nothing changed)", 2, False, False),
+        ("failed (nothing changed)", 130, False, False),
+        ("failed (nothing changed)", 124, False, False),
+        ("failed (undone)", 5, False, False),
+        ("refused", 6, False, False),
+        ("refused", 75, False, False),
+    ],
+)
+def test_undo_is_offered_only_where_something_may_have_been_changed(word, exit_code, changed, offers):
+    # after a run that has changed nothing, the same command would take back the good one before it
+    host = HostResult("db1", word, exit_code, changed=changed, plan=make_plan(), msg="boom")
+    assert ("undo_restore_mongo" in report(host)) is offers
+
+
 def test_a_check_says_that_nothing_was_changed_and_names_no_journal():
     text = report(HostResult("db1", "planned", changed=True, plan=make_plan()), check=True)
     assert "(check: nothing was changed)" in text and "journal" not in text and "afterwards" in text
