@@ -84,6 +84,9 @@ def _named(found, key, version_id, named_by=""):
         where = place(found.bucket, key)
         msg = words.format(named_by, where, iso(newest.deleted), iso(newest.last_modified), shown(newest.version_id))
         raise Nothing(msg, rule="key")
+    if not key.startswith(found.prefix):
+        words = "{0}{1} is not under the prefix {2!r}, and only there was looked: set the prefix to where it lies."
+        raise Nothing(words.format(named_by, place(found.bucket, key), shown(found.prefix)), rule="key")
     words = "{0}There is no backup {1}. {2}"
     raise Nothing(words.format(named_by, place(found.bucket, key), _nearest(found, key)), rule="key")
 

@@ -229,8 +229,15 @@ def test_a_pointer_into_nothing_names_both_keys():
 
 def test_a_pointer_out_of_the_prefix_finds_nothing():
     found = of(backup("mongo/2", 2), pointers=[Pointer("mongo/latest", ("other/shop.gz", None))])
-    with pytest.raises(Nothing, match="There is no backup s3://b/other/shop.gz"):
+    with pytest.raises(
+        Nothing, match="s3://b/other/shop.gz is not under the prefix 'mongo/', and only there was looked"
+    ):
         choose(found, latest=True)
+
+
+def test_a_key_out_of_the_prefix_is_not_denied():
+    with pytest.raises(Nothing, match="set the prefix to where it lies"):
+        choose(of(backup("mongo/2", 2)), key="weekly/estore.gz")
 
 
 def test_a_hostile_pointer_is_refused_and_never_falls_back():
