@@ -229,9 +229,7 @@ def test_a_pointer_into_nothing_names_both_keys():
 
 def test_a_pointer_out_of_the_prefix_finds_nothing():
     found = of(backup("mongo/2", 2), pointers=[Pointer("mongo/latest", ("other/shop.gz", None))])
-    with pytest.raises(
-        Nothing, match="s3://b/other/shop.gz is not under the prefix 'mongo/', and only there was looked"
-    ):
+    with pytest.raises(Nothing, match="s3://b/other/shop.gz is not under the prefix 'mongo/'"):
         choose(found, latest=True)
 
 
