@@ -30,6 +30,8 @@ from ansible.module_utils.mendbook.progress import Progress
 
 CHANGE_SPEC = {"receipt": {"type": "dict"}}
 CONFIRM_SPEC = dict(CHANGE_SPEC, confirm={"type": "str"})
+# by the names that every engine's options share
+_DEADLINES = ("connect_timeout_seconds", "operation_timeout_seconds", "timeout_seconds")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -49,6 +51,7 @@ def run_change(module, procedure):
     with _cancellation() as cancellation:
         try:
             _hide_secrets(module, procedure)
+            _check_deadlines(module.params)
             with procedure.open(module.params) as client:
                 if module.check_mode or module.params.get("receipt") is None:
                     attempt.plan = procedure.plan(procedure.observe(client), module.params)
@@ -67,6 +70,7 @@ def run_read(module, procedure):
         facts, error = {}, None
         try:
             _hide_secrets(module, procedure)
+            _check_deadlines(module.params)
             with procedure.open(module.params) as client:
                 facts = procedure.observe(client)
         except Exception as raised:
@@ -148,6 +152,14 @@ def _hide_secrets(module, procedure):
     secrets = getattr(procedure, "secrets", None)
     if secrets:
         module.no_log_values.update(secret for secret in secrets(module.params) if secret)
+
+
+def _check_deadlines(params):
+    for name in _DEADLINES:
+        if params.get(name) is not None and params[name] <= 0:
+            raise Refused(
+                f"{name} is {params[name]:g}, and must be more than 0: no call is without a deadline", rule="options"
+            )
 
 
 def _end(module, procedure, attempt):

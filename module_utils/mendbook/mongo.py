@@ -235,9 +235,6 @@ def _check_options(params):
             "uri: must begin with mongodb:// or mongodb+srv://, for example mongodb://db1:27017/estore",
             rule="mongo_uri",
         )
-    for name in ("connect_timeout_seconds", "operation_timeout_seconds"):
-        if (params.get(name) or 0) < 0:
-            raise MendError(f"{name} is {params[name]:g}, and must not be negative", rule="mongo_uri")
     for name in ("tls_ca_file", "tls_certificate_key_file"):
         path = params.get(name)
         if path and not os.access(path, os.R_OK):

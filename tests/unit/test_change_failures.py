@@ -5,11 +5,18 @@ import os
 import signal
 from contextlib import contextmanager
 
+import mend_disk_info
+import mend_docker_info
+import mend_mongo_undo
+import mend_postgres_sessions_info
+import mend_redis_info
 import pytest
 from ansible.module_utils._internal import _traceback
 from ansible.module_utils.mendbook import errors
 from ansible.module_utils.mendbook.change import done, run_read
 from change_lab import Procedure, act, fails_at, receipt_for, run
+
+from restore_lab import run_module
 
 REASONS = [
     (errors.MendError("no"), None, "failed (nothing changed)", "partial", "partial"),
@@ -30,6 +37,25 @@ def test_an_error_means_by_when_it_happens_unless_it_says_so_itself(error, befor
     assert (result["mend"]["reason"], result["state"]) == (after, state_after)
     assert result["changed"] is not isinstance(error, errors.Undone)
     assert [entry["object"] for entry in result["done"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (mend_mongo_undo, "connect_timeout_seconds"),
+        (mend_postgres_sessions_info, "connect_timeout_seconds"),
+        (mend_redis_info, "operation_timeout_seconds"),
+        (mend_docker_info, "timeout_seconds"),
+        (mend_disk_info, "timeout_seconds"),
+    ],
+)
+def test_no_call_is_without_a_deadline(module, name, seconds):
+    given = {"uri": "x://nowhere.invalid", "database": "estore", name: seconds}
+    given = {option: value for option, value in given.items() if option in module.ARGUMENT_SPEC}
+    result = run_module(module, check=True, **given)
+    assert (result["rc"], result["mend"]["rule"]) == (1, "options")
+    assert f"{name} is {seconds}, and must be more than 0" in result["msg"]
 
 
 @pytest.fixture
