@@ -27,6 +27,14 @@ def drills(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionIt
     return _items(((name, "") for name in NAMES), incomplete)
 
 
+def scheduled(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
+    """The procedures, and the drills as ``drill:PROCEDURE``."""
+    from mendbook.drills import NAMES
+    from mendbook.schedule.job import DRILL
+
+    return procedures(ctx, param, incomplete) + _items(((DRILL + name, "") for name in NAMES), incomplete)
+
+
 def variables(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
     """``name=`` of the variables of the procedure named before, ``name=choice`` after the sign, files after ``@``."""
     from mendbook import content

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mendbook import cli
+from waiting import until
 
 NOTES = Path(__file__).resolve().parents[1] / "e2e" / "content"
 _ASK = """
@@ -44,6 +48,11 @@ def ask(*words, content=NOTES):
         (["preflight", "-i", "a,", "w"], ["write_note"]),
         (["show", ""], ["look_around", "undo_write_note", "write_note"]),
         (["schedule", "lo"], ["look_around"]),
+        (["schedule", "dr"], ["drill:restore_mongo"]),
+        # as bash itself cuts them
+        (["schedule", "drill", ":"], ["restore_mongo"]),
+        (["schedule", "drill", ":", "re"], ["restore_mongo"]),
+        (["run", "write_note", "-e", "note_write_mode", "=", "l"], ["loud"]),
         (["completion", "z"], ["zsh"]),
         (["drill", ""], ["restore_mongo"]),
         (["schedule", "write_note", "--format", "k"], ["kubernetes"]),
@@ -67,10 +76,45 @@ def test_bash_offers_what_could_come_next(words, offered):
         ["run", "-e", "note"],
         ["run", "write_note", "-e", "note_write_none=x"],
         ["run", "write_note", "-e", "note_write_texts="],
+        ["schedule", "write_note", ":"],
     ],
 )
 def test_bash_offers_nothing_where_nothing_fits_and_says_nothing(words):
     assert ask(*words) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "becomes"),
+    [
+        ("mendbook schedule drill:", "drill:restore_mongo "),
+        ("mendbook run write_note --limit= -e note_write_mode=l", "--limit= -e note_write_mode=loud "),
+    ],
+)
+def test_what_is_typed_becomes_whole_words_in_a_bash_with_a_terminal(typed, becomes):
+    """bash cuts words at colons and equals signs, and says so only to a terminal."""
+    here, there = pty.openpty()
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": "/", "MENDBOOK_CONTENT": str(NOTES)}
+    bash = ["bash", "--norc", "--noprofile", "-i"]
+    said = bytearray()
+
+    def heard(text):
+        while select.select([here], [], [], 0)[0]:
+            said.extend(os.read(here, 4096))
+        return text in said
+
+    shell = subprocess.Popen(
+        bash, env=environment | {"TERM": "dumb"}, stdin=there, stdout=there, stderr=there, start_new_session=True
+    )
+    try:
+        os.write(here, b'eval "$(mendbook completion bash)"; echo rea""dy\n')
+        until(lambda: heard(b"ready\r\n"), "bash has read the completion")
+        os.write(here, typed.encode() + b"\t")
+        until(lambda: heard(becomes.encode()), becomes)
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(here)
+        os.close(there)
 
 
 def test_a_content_that_cannot_be_read_does_not_write_into_the_command_line(tmp_path):

@@ -33,7 +33,7 @@ _ONLY = {
 
 
 @click.command("schedule")
-@click.argument("name", shell_complete=completion.procedures)
+@click.argument("name", shell_complete=completion.scheduled)
 @click.argument("drill_options", nargs=-1, metavar="[-- DRILL OPTIONS]")
 @click.option("--on-calendar", "calendar", metavar="TIMES", help="systemd's words for it: '*-*-* 02:00:00 UTC', daily.")
 @click.option("--format", "kind", type=click.Choice(_FORMATS), default="systemd", show_default=True, help="For whom.")
