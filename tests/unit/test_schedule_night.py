@@ -232,3 +232,16 @@ def test_an_inventory_that_the_user_cannot_read_is_refused(nobody, seen, schedul
     inventory.chmod(0o600)
     code, _, err = schedule(*words)
     assert code == 64 and "by nobody" in err and "the inventory cannot be read" in err
+
+
+def test_what_the_inventory_says_decides_whether_a_run_must_be_confirmed(schedule, tmp_path):
+    def clean(**variables):
+        inventory = local_inventory(tmp_path / "hosts.yml", "a", "hosts", disk_clean_rules=[], **variables)
+        return schedule("clean_disk", "-i", inventory, "--on-calendar", "daily", "--user")
+
+    assert clean()[0] == 0
+    old = [{"root": "/var/backups", "patterns": ["*.gz"], "keep_newest": 7}]
+    code, out, err = clean(disk_clean_backups=old)
+    assert (code, out) == (6, "") and "It needs none only without disk_clean_backups" in err
+    # for a fleet it is confirmed where the hosts are named
+    assert clean(disk_clean_backups=old, disk_clean_confirm="host:{{ inventory_hostname }}")[0] == 0

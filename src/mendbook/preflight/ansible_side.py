@@ -63,11 +63,11 @@ class Inventory:
         """The chosen hosts in the order of the inventory, each once."""
         return list(dict.fromkeys(host for each in self._patterns for host in self._inventory.get_hosts(each)))
 
-    def tasks(self, playbook: str) -> Any:
+    def tasks(self, playbook: str, asked: list[str]) -> Any:
         """What the tasks of this playbook would take from here for each host."""
         from mendbook.preflight.ansible_tasks import Tasks
 
-        return Tasks(playbook, self._inventory, self._variables, self._loader)
+        return Tasks(playbook, asked, self._inventory, self._variables, self._loader)
 
     def target(self, host: Any) -> tuple[dict[str, Any], Any]:
         """What is told of a host, and the connection that Ansible would use when only a plugin can be asked."""
@@ -195,7 +195,7 @@ def main() -> int:
 
     try:
         inventory = Inventory(request)
-        tasks = inventory.tasks(request["playbook"]) if request["playbook"] else None
+        tasks = inventory.tasks(request["playbook"], request["asked"]) if request["playbook"] else None
         hosts = tasks.hosts if tasks else inventory.hosts()
     except AnsibleError as error:
         print(error, file=sys.stderr)

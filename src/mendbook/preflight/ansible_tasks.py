@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -26,10 +26,10 @@ _COPIES = re.compile(r"(?:ansible\.builtin\.)?(?:copy|template)")
 
 
 class Tasks:
-    """The tasks of the playbook; ``inventory``, ``variables`` and ``loader`` are Ansible's."""
+    """The tasks of the playbook; ``asked`` are variables to be told; the others are Ansible's."""
 
-    def __init__(self, playbook: str, inventory: Any, variables: Any, loader: Any) -> None:
-        self._variables, self._loader = variables, loader
+    def __init__(self, playbook: str, asked: Collection[str], inventory: Any, variables: Any, loader: Any) -> None:
+        self._asked, self._variables, self._loader = asked, variables, loader
         self._tasks: dict[str, list[tuple[Any, Any]]] = {}
         self.hosts: list[Any] = []
         for play in Playbook.load(playbook, variable_manager=variables, loader=loader).get_plays():
@@ -41,7 +41,8 @@ class Tasks:
             self.hosts += [host for host in chosen if host not in self.hosts]
 
     def target(self, host: Any) -> dict[str, Any]:
-        """Its name, its groups, the references to secrets, the files that are written here, and what is wrong."""
+        """What is told of a host beside its name and groups: ``Target`` has the words for each."""
+        told: dict[str, Any] = {}
         references: dict[str, None] = {}
         writes: dict[str, None] = {}
         wrong: dict[str, None] = {}
@@ -49,6 +50,7 @@ class Tasks:
             try:
                 values = self._variables.get_vars(play=play, host=host, task=task)
                 templar = Templar(loader=self._loader, variables=values)
+                told |= templar.template({name: values[name] for name in self._asked if values.get(name) is not None})
                 named, empty = _secrets(task, templar)
                 references |= dict.fromkeys(named)
                 writes |= dict.fromkeys(_writes(task, templar, values))
@@ -56,7 +58,8 @@ class Tasks:
             except AnsibleError as error:
                 wrong[str(error)] = None
         groups = sorted(group.name for group in host.get_groups())
-        return {"host": host.name, "groups": groups, **_lists(references=references, writes=writes, wrong=wrong)}
+        known = {"host": host.name, "groups": groups, "values": told}
+        return known | _lists(references=references, writes=writes, wrong=wrong)
 
 
 def _lists(**found: Mapping[str, None]) -> dict[str, list[str]]:

@@ -90,11 +90,15 @@ class AnsibleSide:
 
 @dataclass(frozen=True)
 class Timer:
-    """A run of another time: its ``variables``, ``environment`` and ``account``; None is who we are ourselves."""
+    """A run of another time: its ``variables``, ``environment`` and ``account``; None is who we are ourselves.
+
+    ``asked`` are the variables whose values are wanted.
+    """
 
     variables: Mapping[str, Any]
     environment: Mapping[str, str]
     account: pwd.struct_passwd | None
+    asked: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -112,6 +116,7 @@ def read(
         "become": {} if procedure is None else _becomes(procedure),
         "playbook": procedure.playbook if procedure is not None and timer else None,
         "variables": None,
+        "asked": timer.asked if timer else (),
     }
     root = content.content_root()
     account = timer.account if timer else None

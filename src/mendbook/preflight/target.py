@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -25,7 +27,8 @@ class Target(msgspec.Struct, frozen=True):
     database. ``error`` says why Ansible could not tell the rest.
 
     When the tasks of a playbook were asked for there is instead: ``references`` to secrets (``env:NAME``,
-    ``file:/path``), ``writes``, the files that land on this machine, and what is ``wrong`` with the variables.
+    ``file:/path``), ``writes``, the files that land on this machine, what is ``wrong`` with the variables, and the
+    ``values`` of those that were asked for.
     """
 
     host: str
@@ -46,3 +49,4 @@ class Target(msgspec.Struct, frozen=True):
     references: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    values: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ def of_procedure(
     words = tuple(_settled(word, procedure, here) for word in words)
     sources = runs.inventory_sources(inventory) if here else _contained(inventory)
     limit = runs.checked_limit(limit)
-    _refuse_unconfirmed(procedure, words, confirm, here)
+    variables = _variables((word for word in words if here or not word.startswith("@")), procedure, confirm)
+    if not here:
+        refuse_unconfirmed(procedure, variables)
     arguments = ["run", name]
     arguments += [part for source in sources for part in ("-i", source)]
     arguments += [part for word in words for part in ("-e", word)]
@@ -99,7 +101,7 @@ def of_procedure(
         catches_up=procedure.risk != "destroys",
         timeout_seconds=timeout_seconds,
         asked=f"mendbook schedule {name}",
-        order=Order(procedure, sources, limit, _variables(words, procedure, confirm)) if here else None,
+        order=Order(procedure, sources, limit, variables) if here else None,
     )
 
 
@@ -193,16 +195,21 @@ def _absolute(path: str) -> str:
     return path
 
 
-def _refuse_unconfirmed(procedure: Procedure, words: tuple[str, ...], confirm: str | None, here: bool) -> None:
-    names = {f"{role}_confirm" for role, _ in procedure.roles} & set(procedure.options)
-    runs.confirmation(procedure, confirm)
-    if procedure.risk != "destroys" or not names or confirm is not None:
+def confirming(procedure: Procedure) -> tuple[str, ...]:
+    """The variables that decide whether a run of this procedure is refused for want of a confirmation."""
+    return (*_confirms(procedure), *_harmless(procedure)) if procedure.risk == "destroys" else ()
+
+
+def refuse_unconfirmed(procedure: Procedure, given: Mapping[str, Any]) -> None:
+    """Refused when the procedure destroys and these values neither confirm that nor leave nothing to be confirmed."""
+    names, harmless = _confirms(procedure), _harmless(procedure)
+    if procedure.risk != "destroys" or not names or any(given.get(name) for name in names):
         return
-    given = dict(_pairs(words, procedure, here))
-    harmless = procedure.header.get("unconfirmed") or {}
-    if names & set(given) or (harmless and all(given.get(name) == value for name, value in harmless.items())):
-        return
+    options = procedure.options
     # null stands for a variable that is not given
+    usual = {name: options[name].spec.get("default") if value is None else value for name, value in harmless.items()}
+    if harmless and all(given.get(name) in (value, harmless[name]) for name, value in usual.items()):
+        return
     unless = [f"without {name}" if value is None else f"with {name}={value}" for name, value in harmless.items()]
     raise Refused(
         f"{procedure.name} destroys, and nobody is there at night to confirm it: every run would be refused. Give "
@@ -211,7 +218,9 @@ def _refuse_unconfirmed(procedure: Procedure, words: tuple[str, ...], confirm: s
     )
 
 
-def _pairs(words: tuple[str, ...], procedure: Procedure, here: bool) -> Iterator[tuple[str, object]]:
-    for word in words:
-        if here or not word.startswith("@"):
-            yield from declared.from_words([word], procedure).items()
+def _confirms(procedure: Procedure) -> tuple[str, ...]:
+    return tuple(name for role, _ in procedure.roles if (name := f"{role}_confirm") in procedure.options)
+
+
+def _harmless(procedure: Procedure) -> dict[str, Any]:
+    return dict(procedure.header.get("unconfirmed") or {})

@@ -16,7 +16,7 @@ from mendbook.preflight import inventory
 from mendbook.preflight.target import Target
 from mendbook.results import plain
 from mendbook.schedule.account import Account
-from mendbook.schedule.job import Job
+from mendbook.schedule.job import Job, confirming, refuse_unconfirmed
 
 # what systemd and a crontab of ours give, and nothing else
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,6 +52,8 @@ def check(job: Job, night: Night) -> None:
     _start(night, environment)
     targets = _targets(job, night, environment)
     for target in targets:
+        if job.order:
+            refuse_unconfirmed(job.order.procedure, {**target.values, **job.order.variables})
         if target.wrong:
             raise InvalidVariable(f"{target.host}: {plain(target.wrong[0])}; every run of {job.unit} would fail")
     references = _each(job.references, (target.references for target in targets))
@@ -115,7 +117,7 @@ def _targets(job: Job, night: Night, environment: Mapping[str, str]) -> list[Tar
     order = job.order
     if order is None:
         return []
-    timer = inventory.Timer(order.variables, environment, night.account.other)
+    timer = inventory.Timer(order.variables, environment, night.account.other, confirming(order.procedure))
     try:
         with inventory.read(order.sources, order.limit, order.procedure, timer) as side:
             return side.targets
