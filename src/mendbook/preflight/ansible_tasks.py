@@ -13,11 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-import ansible.module_utils  # type: ignore[import-untyped]
 from ansible.errors import AnsibleError  # type: ignore[import-untyped]
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # type: ignore[import-untyped]
 from ansible.playbook import Playbook  # type: ignore[import-untyped]
-from ansible.plugins.loader import module_loader, module_utils_loader  # type: ignore[import-untyped]
+from ansible.plugins.action.validate_argument_spec import ArgumentSpecValidator  # type: ignore[import-untyped]
+from ansible.plugins.loader import action_loader, module_loader  # type: ignore[import-untyped]
 from ansible.template import Templar  # type: ignore[import-untyped]
 
 _REFERENCE = re.compile(r"(?:env\??|file):.+", re.DOTALL)
@@ -105,9 +104,8 @@ def _wrong(task: Any, templar: Any, values: Mapping[str, Any]) -> list[str]:
 
 @cache
 def _argument_spec(action: str) -> Mapping[str, Any]:
-    for folder in module_utils_loader._get_paths(subdirs=False):
-        if folder not in ansible.module_utils.__path__:
-            ansible.module_utils.__path__.append(folder)
+    # the gate shows Python where the modules' own imports are
+    action_loader.get("mend", class_only=True)
     found = module_loader.find_plugin_with_context(action)
     # not run as __main__, so nothing but its definitions is executed
     return dict(runpy.run_path(found.plugin_resolved_path)["ARGUMENT_SPEC"])
