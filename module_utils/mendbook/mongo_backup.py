@@ -62,7 +62,9 @@ class Backup:
     @contextmanager
     def lock(self, client, run):
         params = self.params
-        with s3_lock.S3Lease(client.s3, params["bucket"], params["prefix"], run, params=params) as lease:
+        with s3_lock.S3Lease(
+            client.s3, params["bucket"], params["prefix"], run, params=params, key=params["key"]
+        ) as lease:
             self._lease = lease
             yield
 
@@ -75,7 +77,7 @@ class Backup:
         there = catalogue(client.s3, bucket, params["prefix"], params=params)
         key = self._key(there)
         # what a run that is at work has not finished yet is none
-        debris, notes = ([], []) if holder else mongo_backup_debris.find(client.s3, params, there, key)
+        debris, notes = ([], []) if holder else self._debris(client, there)
         source_id = deployment.target_id(params["database"])
         self._seen = Observed(
             store={
@@ -84,7 +86,7 @@ class Backup:
                 "prefix": params["prefix"],
             },
             key=key,
-            taken=is_taken(there, key) and key not in [one.key for one in debris],
+            taken=is_taken(there, key),
             source={
                 "id": source_id,
                 "address": deployment.address,
@@ -141,6 +143,14 @@ class Backup:
         # a prefix may make it what no backup can be called
         check_key(key, params["prefix"])
         return key
+
+    def _debris(self, client, there):
+        params, lease = self.params, self._lease
+        making = lease.making if lease else s3_lock.making(client.s3, params["bucket"], params["prefix"], params)
+        debris, notes, making = mongo_backup_debris.find(client.s3, params, there, making)
+        if lease:
+            lease.keep_making(making)
+        return debris, notes
 
     def _remove(self, client, debris):
         for one in debris:

@@ -34,38 +34,47 @@ class Debris:
     bytes: int | None = None
 
 
-def find(client, params, found, key):
-    """Return ([Debris], notes) below the prefix, of any database; ``key`` is what the next backup will be called.
+def find(client, params, found, making):
+    """Return ([Debris], notes, making) below the prefix, of any database.
 
-    ``found`` is the Catalogue of the prefix. An object counts only when it says of itself that a backup made it for
-    this very place: a dump that somebody else has put there under such a name stays. And only when it is the only
-    one: where manifests were deleted by mistake, the backups must not follow them.
+    ``found`` is the Catalogue of the prefix; ``making`` are the Makings of the lock, and those that are returned still
+    have something unfinished. What somebody else has put there stays: an object counts only when it says of itself that
+    a backup made it for this very place, and an upload, when its key is not one that backups make, only when a run can
+    have begun it. And an object only when it is the only one: where manifests were deleted by mistake, the backups must
+    not follow them.
     """
     bucket, prefix = params["bucket"], params["prefix"]
+    named = {one.key for one in making}
 
-    def may_be_ours(one):
-        return one == key or is_made_key(one, prefix)
+    def may_be_ours(key):
+        return key in named or is_made_key(key, prefix)
 
-    uploads, notes = unfinished(client, bucket, prefix, may_be_ours)
-    uploads = [_upload(bucket, upload) for upload in uploads]
+    listed, notes = unfinished(client, bucket, prefix, may_be_ours)
+    uploads = [
+        _upload(bucket, upload)
+        for upload in listed
+        if is_made_key(upload["Key"], prefix) or any(one.covers(upload["Key"], upload["Initiated"]) for one in making)
+    ]
     alone = [_object(bucket, backup) for backup in _alone(found) if may_be_ours(backup.key)]
+    if not notes:
+        making = [one for one in making if one.key in {left.key for left in uploads + alone}]
     if uploads or alone:
         # asked when all of it was listed: a run takes its lock before it begins
         for other, held in s3_lock.held_elsewhere(client, bucket, prefix, params).items():
             theirs = [one for one in uploads + alone if one.key.startswith(other)]
             uploads, alone = ([one for one in some if one not in theirs] for some in (uploads, alone))
-            notes += [
-                f"{one.object} is left alone: run {held['run']} of {held['holder']} on {held['host']} works under "
-                f"{place(bucket, other)}"
-                for one in theirs
-            ]
+            if theirs:
+                notes.append(
+                    f"{theirs[0].object} is left alone, and all that begins with {place(bucket, other)}: run "
+                    f"{held['run']} of {held['holder']} on {held['host']} works there"
+                )
     alone = [one for one in alone if _is_ours(client, bucket, one, params)]
     if len(alone) > 1:
         notes.append(
             f"{len(alone)} objects were made by backups and have no manifest, the newest is {alone[0].object}: they "
             "are no backups, and stay until prune_backups removes them"
         )
-    return uploads + (alone if len(alone) == 1 else []), notes
+    return uploads + (alone if len(alone) == 1 else []), notes, making
 
 
 def remove(client, params, one):

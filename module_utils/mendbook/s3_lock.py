@@ -10,6 +10,8 @@ from .s3_lock_share import Share
 
 SECONDS = 60
 _TRIES = 5
+# so many fit into an entry, whatever the keys are; each backup forgets those of which nothing is left
+_MOST_MAKINGS = 16
 
 
 class S3Lease(lock.Lease):
@@ -26,12 +28,16 @@ class S3Lease(lock.Lease):
     written before; refusing instead would mean no backups at all on such a store.
 
     ``params`` are options of the module (STORE_SPEC), of which a lock heeds the encryption by the store.
+    ``key`` is what the run is going to write, when nobody could tell by its name that it did. ``making`` are such keys
+    of the runs before (Making): each holder writes them down anew until one has seen that nothing is left of them.
     """
 
     _advice = "look who holds the lock, then run again"
 
-    def __init__(self, client, bucket, prefix, run, seconds=SECONDS, *, params=None, who=None):
+    def __init__(self, client, bucket, prefix, run, seconds=SECONDS, *, params=None, who=None, key=None):
         super().__init__(place(bucket, prefix), run, who, seconds)
+        self.making = []
+        self._key, self._own, self._remembers = key, [], False
         self._there = s3_lock_object.LockObjects(client, bucket, prefix, params)
         self._etag = None
         self._share = None
@@ -47,6 +53,9 @@ class S3Lease(lock.Lease):
             if seen.is_held(self.seconds):
                 raise lock.locked(self.name, seen.facts(self.seconds), self.seconds)
             self._entry = {**self._who, "seconds": self.seconds, "since": seen.now.isoformat(), "renewal": 0}
+            self._own = [{"key": self._key, "since": self._entry["since"]}] if self._key else []
+            self.keep_making(seen.making(self.seconds))
+            self._remembers = bool(self._entry["making"])
             try:
                 if self._write({"IfMatch": seen.etag} if seen.etag else {"IfNoneMatch": "*"}):
                     break
@@ -56,10 +65,16 @@ class S3Lease(lock.Lease):
             raise MendError(f"Cannot lock {self.name}: its lock changes faster than it can be read.", rule="lock")
         self._good_for(asked_at)
         if not self._conditions_hold():
-            self._there.write(self._there.key, {**self._entry, "released": True})
+            # what the others remember stays
+            self._there.write(self._there.key, {**seen.entry, "released": True})
             self._take_share()
         elif lock.steady_now() - asked_at > self.seconds / 3:
             self._renew()
+
+    def keep_making(self, making):
+        """Remember these of ``making`` and forget the others, in the bucket when the lease is renewed or given back."""
+        self.making = making[-_MOST_MAKINGS:]
+        self._entry["making"] = [one.to_entry() for one in self.making] + self._own
 
     def _conditions_hold(self):
         """Whether the store refuses two writes whose conditions are wrong."""
@@ -73,7 +88,13 @@ class S3Lease(lock.Lease):
         self._share = Share(self._there, self.owner)
         self._good_for(lock.steady_now())
         self._share.take(self._entry, self.name, self.seconds)
+        self._remember(shared=True)
         self._renew()
+
+    def _remember(self, **entry):
+        """Write down for the next holder what a share, which goes with its run, does not keep."""
+        if self._remembers:
+            self._there.write(self._there.key, {**self._entry, "released": True, **entry})
 
     def _write(self, condition):
         etag = self._there.write(self._there.key, self._entry, patience_seconds=self.seconds / 2, **condition)
@@ -114,6 +135,7 @@ class S3Lease(lock.Lease):
         try:
             with self._renewing:
                 if self._share is not None:
+                    self._remember()
                     self._share.leave()
                 else:
                     self._entry["released"] = True
@@ -132,6 +154,12 @@ def holder(client, bucket, prefix, params=None):
         if seen.is_held(SECONDS):
             return seen.facts(SECONDS)
     return None
+
+
+def making(client, bucket, prefix, params=None):
+    """Return what the lease of s3://bucket/prefix would have as ``making`` if it were taken now; changes nothing."""
+    there = s3_lock_object.LockObjects(client, bucket, prefix, params)
+    return there.read(there.key).making(SECONDS)
 
 
 def held_elsewhere(client, bucket, prefix, params=None):

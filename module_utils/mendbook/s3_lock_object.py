@@ -10,6 +10,7 @@ import json
 
 from . import s3
 from .errors import MendError
+from .manifest import moment
 from .s3_errors import FAILURES, code_of, place, shown, status_of
 from .s3_mark import is_lock, lock_key, locked_prefix
 from .s3_new import content_md5
@@ -24,6 +25,26 @@ _MAX_BYTES = 64 << 10
 
 class NoConditions(Exception):
     """The store says that it does not know conditional writes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """A key that a run named in its lock before it wrote there, and when it can have begun to (aware datetimes).
+
+    An unfinished upload does not say who has begun it, so this is how that of a dead run is known.
+    """
+
+    key: str
+    since: datetime.datetime
+    until: datetime.datetime
+
+    def covers(self, key, begun):
+        """Whether an upload to this key that was begun then may be of that run."""
+        slack = datetime.timedelta(seconds=_SLACK_SECONDS)
+        return key == self.key and self.since - slack <= begun <= self.until + slack
+
+    def to_entry(self):
+        return {"key": self.key, "since": self.since.isoformat(), "until": self.until.isoformat()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +71,24 @@ class Seen:
         facts["remaining_seconds"] = round(max(0.0, self._remaining(default_seconds)), 1)
         return facts
 
+    def making(self, default_seconds):
+        """Return the Makings of its run and of those before it whose end nobody has seen; the newest is last."""
+        written = self.now - datetime.timedelta(seconds=self.age_seconds)
+        ended = written if self.entry.get("released") else written + self._lease(default_seconds)
+        if self.entry.get("shared"):
+            # written once, when it began; its share is what was renewed
+            ended = self.now
+        listed = self.entry.get("making")
+        found = [_making(told, ended) for told in listed] if isinstance(listed, list) else []
+        return [one for one in found if one is not None]
+
     def _remaining(self, default_seconds):
+        return self._lease(default_seconds).total_seconds() + _SLACK_SECONDS - self.age_seconds
+
+    def _lease(self, default_seconds):
         told = self.entry.get("seconds")
-        lease = told if isinstance(told, (int, float)) and 0 < told <= LONGEST_SECONDS else default_seconds
-        return lease + _SLACK_SECONDS - self.age_seconds
+        known = isinstance(told, (int, float)) and 0 < told <= LONGEST_SECONDS
+        return datetime.timedelta(seconds=told if known else default_seconds)
 
 
 class LockObjects:
@@ -181,6 +216,14 @@ def _date(answer, key):
             "Something between here and the store takes the header away.",
             rule="lock",
         ) from None
+
+
+def _making(told, ended):
+    """Return the Making that an entry tells of, or None: whoever can write to the bucket can write an entry."""
+    try:
+        return Making(str(told["key"]), moment(told["since"]), moment(told["until"]) if "until" in told else ended)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _entry(text):

@@ -17,6 +17,7 @@ from ansible.module_utils.mendbook.s3_choice import choose
 
 import backup_lab
 from backup_lab import BackupLab, noise
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -113,6 +114,61 @@ def test_kill_9_at_every_write_leaves_no_backup_and_the_next_run_nothing_else(la
     print(f"{rounds} kills: {dict(found)}")
     held = "no half backup counted, all of it removed by the next run"
     record_fault("kill -9 of a backup at its writes to S3", rounds=rounds, held=held)
+
+
+def expire_the_lock(lab: BackupLab) -> None:
+    """What a minute does to the lease of a dead process; its entry stays, as it does then."""
+    lab.s3.put_object(
+        Bucket=lab.bucket,
+        Key=f"{lab.prefix}.mendbook-lock.json",
+        Body=json.dumps({**json.loads(lab.body(".mendbook-lock.json")), "seconds": 1}).encode(),
+    )
+    until(lambda: not any("locked now by run" in note for note in lab.plan()["plan"]["notes"]))
+
+
+@pytest.mark.parametrize(
+    ("step", "left"), [(12, "an unfinished upload"), (15, "an object without a manifest")], ids=["upload", "object"]
+)
+def test_what_a_killed_backup_under_a_name_of_its_own_has_left_goes_with_the_next_one(lab, step, left):
+    assert lab.backup()["state"] == "done"
+    before = lab.keys()
+    name = "before-migration-42.archive.gz"
+    assert killed(lab, step, key=lab.prefix + name)
+    assert left_behind(lab, before) == left
+    expire_the_lock(lab)
+    # whoever comes next under the same lock, such as a prune, does not make it be forgotten
+    client = s3.client(lab.options)
+    with s3_lock.S3Lease(client, lab.bucket, lab.prefix, "prune"):
+        pass
+    planned = lab.plan()
+    assert [change["op"] for change in planned["plan"]["changes"]] == ["-", "+"]
+    assert name in planned["plan"]["changes"][0]["object"]
+    assert lab.act(planned)["state"] == "done" and lab.clean()
+    # and then it is forgotten
+    assert lab.backup()["state"] == "done"
+    assert s3_lock.making(client, lab.bucket, lab.prefix) == []
+
+
+def test_what_an_operator_puts_under_the_name_of_a_killed_backup_stays(lab):
+    assert lab.backup()["state"] == "done"
+    name = "before-migration-42.archive.gz"
+    assert killed(lab, 15, key=lab.prefix + name)
+    expire_the_lock(lab)
+    lab.s3.put_object(Bucket=lab.bucket, Key=lab.prefix + name, Body=b"a dump of somebody's own")
+    planned = lab.plan(key=lab.prefix + name)
+    assert [one["rule"] for one in planned["plan"]["refusals"]] == ["key"]
+    assert lab.backup()["state"] == "done"
+    assert lab.body(name) == b"a dump of somebody's own" and lab.clean(name)
+
+
+def test_a_key_whose_object_has_lost_its_manifest_is_taken_until_a_backup_without_it(lab):
+    key = f"{lab.prefix}before-migration-42.archive.gz"
+    assert lab.backup()["state"] == "done"
+    assert killed(lab, 15, key=key)
+    expire_the_lock(lab)
+    assert [one["rule"] for one in lab.plan(key=key)["plan"]["refusals"]] == ["key"]
+    assert lab.backup()["state"] == "done"
+    assert lab.backup(key=key)["state"] == "done" and lab.clean()
 
 
 def test_an_object_without_a_manifest_is_removed_only_when_a_backup_made_it_there(lab):

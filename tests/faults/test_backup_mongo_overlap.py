@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -72,7 +73,7 @@ def test_the_work_of_a_run_under_another_prefix_is_no_debris(lab, monkeypatch, o
     (second,) = meanwhile
     assert (result["state"], second["state"]) == ("done", "done"), (result.get("msg"), second.get("msg"))
     assert [entry["op"] for entry in second["done"]] == ["+"]
-    assert any("is left alone: run run-1 of" in note for note in second["plan"]["notes"])
+    assert any("is left alone" in note and "run run-1 of" in note for note in second["plan"]["notes"])
     assert len(lab.whole()) == 2 and lab.unfinished() == []
 
 
@@ -122,6 +123,29 @@ def test_an_object_that_is_no_debris_any_more_stays(lab, monkeypatch, comes):
     (left,) = result["skipped_objects"]
     assert "is another one by now, or has its manifest, and stays" in left["reason"]
     assert lab.body(key) == (body if comes == "its manifest" else body[::-1])
+
+
+@pytest.mark.parametrize(("since", "until", "goes"), [(-2, -1, False), (-1, 1, True), (1, 2, False)])
+def test_an_upload_goes_only_when_a_dead_run_that_named_its_key_can_have_begun_it(lab, since, until, goes):
+    now = dt.datetime.now(dt.UTC)
+    told = {name: (now + dt.timedelta(hours=n)).isoformat() for name, n in (("since", since), ("until", until))}
+    begin(lab, "film.mkv")
+    begin(lab, "other.mkv")
+    hold(lab, "", released=True, making=[{"key": f"{lab.prefix}film.mkv", **told}])
+    assert lab.backup()["state"] == "done"
+    assert set(lab.unfinished()) == {f"{lab.prefix}{name}" for name in ["film.mkv", "other.mkv"][goes:]}
+
+
+def test_a_key_is_remembered_while_what_is_left_of_it_cannot_be_seen_or_removed(lab, store):
+    begin(lab, "film.mkv")
+    told = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
+    hold(lab, "", released=True, making=[{"key": f"{lab.prefix}film.mkv", **told}])
+    for fault in (Fault("GET .*uploads", **DENIED), Fault("DELETE .*uploadId", **DENIED)):
+        planned = lab.plan()
+        store.proxy.faults = [fault]
+        assert lab.act(planned)["state"] == "done" and len(lab.unfinished()) == 1
+        store.proxy.reset()
+    assert lab.backup()["state"] == "done" and lab.unfinished() == []
 
 
 def test_credentials_that_see_their_own_prefix_alone_clean_up_below_it(lab, store):

@@ -15,6 +15,7 @@ from ansible.module_utils.mendbook.errors import Locked, MendError, Unknown
 from ansible.module_utils.mendbook.s3_catalogue import catalogue
 from ansible.module_utils.mendbook.s3_lock import S3Lease, holder
 from s3_proxy import Fault
+from s3_stores import ignoring
 
 from forked import forked
 from waiting import until
@@ -22,18 +23,6 @@ from waiting import until
 pytestmark = pytest.mark.faults
 
 PROCESSES = 20
-
-
-def ignoring(params):
-    """A client of a store that ignores conditional writes: its requests go out without their conditions."""
-
-    def forget(params, **_kwargs):
-        for header in ("If-None-Match", "If-Match"):
-            params["headers"].pop(header, None)
-
-    client = s3.client(params)
-    client.meta.events.register("before-call.s3.PutObject", forget)
-    return client
 
 
 @pytest.fixture(params=["conditional writes", "conditions ignored"])

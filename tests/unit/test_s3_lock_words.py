@@ -11,6 +11,7 @@ from ansible.module_utils.mendbook.errors import Unknown
 from ansible.module_utils.mendbook.s3_lock import S3Lease
 from ansible.module_utils.mendbook.s3_lock_object import Seen
 
+MINUTE = dt.timedelta(minutes=1)
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 SINCE = "2026-01-01T11:59:00+00:00"
 ENTRY = {"owner": "r1/x", "run": "r1", "holder": "alice", "host": "ops1", "pid": 7, "since": SINCE}
@@ -56,6 +57,45 @@ def test_what_somebody_wrote_into_a_lock_is_fit_for_a_terminal():
     facts = seen(0, run="\x1b[31m", holder=["x"], pid="rm", host="h" * 1000).facts(60)
     assert (facts["run"], facts["holder"], facts["pid"]) == ("\\x1b[31m", "['x']", 0)
     assert len(facts["host"]) < 300
+
+
+@pytest.mark.parametrize(
+    ("found", "until"),
+    [
+        (seen(20, seconds=60), NOON + dt.timedelta(seconds=40)),
+        (seen(20), NOON + dt.timedelta(seconds=40)),
+        (seen(20, released=True), NOON - dt.timedelta(seconds=20)),
+        (seen(20, released=True, shared=True), NOON),
+    ],
+)
+def test_a_run_can_have_begun_an_upload_while_it_held_the_lock(found, until):
+    found.entry["making"] = [{"key": "a.gz", "since": SINCE}, {"key": "b.gz", "since": SINCE, "until": SINCE}]
+    own, before = found.making(60)
+    since = dt.datetime.fromisoformat(SINCE)
+    assert (own.key, own.since, own.until) == ("a.gz", since, until)
+    assert (before.key, before.until) == ("b.gz", since)
+    assert own.covers("a.gz", since) and own.covers("a.gz", until)
+    assert not own.covers("b.gz", since)
+    assert not any(own.covers("a.gz", at) for at in (since - MINUTE, until + MINUTE))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        7,
+        "a.gz",
+        {"key": "a.gz"},
+        ["a.gz"],
+        [None],
+        [{"key": "a.gz"}],
+        [{"key": "a.gz", "since": 7}],
+        [{"key": "a.gz", "since": SINCE, "until": None}],
+        [{"key": "a.gz", "since": "2026-01-01"}],
+    ],
+)
+def test_what_somebody_wrote_into_a_lock_makes_nobody_take_an_upload_for_a_dead_runs(told):
+    assert seen(0, making=told).making(60) == []
 
 
 def test_a_lease_that_was_never_taken_is_not_ours():
