@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -179,11 +178,10 @@ def nobody():
 
 
 @pytest.fixture
-def seen(tmp_path):
-    """A folder that everybody may enter, with nothing in it."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    return tmp_path
+def seen(short_folder):
+    """A folder that everybody may enter, with nothing in it; tmp_path lies in one that is our own."""
+    short_folder.chmod(0o755)
+    return short_folder
 
 
 def test_what_another_user_may_do_is_asked_as_that_user(nobody, seen):
