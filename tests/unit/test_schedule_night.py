@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from schedule_lab import scheduler
 from local_inventory import LOCAL, local_inventory
 from mendbook.errors import UsageError
 from mendbook.preflight import inventory as inventories
-from mendbook.schedule import night
+from mendbook.schedule import night, systemd
 from mendbook.schedule.account import Account
 from requirement import missing
 
@@ -230,6 +231,27 @@ def test_an_inventory_that_the_user_cannot_read_is_refused(nobody, seen, schedul
     inventory.chmod(0o600)
     code, _, err = schedule(*words)
     assert code == 64 and "by nobody" in err and "the inventory cannot be read" in err
+
+
+def test_a_disk_of_this_machine_is_cleaned_where_the_unit_may_write(schedule, tmp_path, monkeypatch):
+    if os.geteuid():
+        missing("only root cleans the folders of others")
+    log = {"root": "/var/log", "patterns": ["*.log"]}
+    rules = [log, {**log, "root": "/var/log/no-such-folder"}]
+    inventory = local_inventory(tmp_path / "hosts.yml", "a", "hosts", disk_clean_rules=rules)
+    # which is a test's, and lies in /tmp
+    monkeypatch.setattr(systemd, "_UNSEEN", re.compile("(?!)"))
+    words = ("clean_disk", "-i", inventory, "--on-calendar", "daily")
+    code, out, err = schedule(*words)
+    assert (code, out) == (64, "") and err.endswith("--writable /var/log\n")
+    assert schedule(*words, "--writable", "/var/log")[0] == 0
+    # its own /tmp would be cleaned instead
+    code, _, err = schedule(*words, "-e", 'disk_clean_rules=[{"root": "/tmp", "patterns": ["*.log"]}]')
+    assert code == 64 and "a unit has a /tmp of its own" in err
+    # cron hardens nothing, and of another machine nothing is known
+    assert schedule(*words, "--format", "cron")[0] == 0
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"hosts": {"hosts": {"a": None}}}))
+    assert schedule(*words)[0] == 0
 
 
 def test_what_the_inventory_says_decides_whether_a_run_must_be_confirmed(schedule, tmp_path):

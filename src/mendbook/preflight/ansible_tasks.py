@@ -7,6 +7,7 @@ count as they will in the run. Secrets are looked for where the gate looks: in o
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ from ansible.template import Templar  # type: ignore[import-untyped]
 
 _REFERENCE = re.compile(r"(?:env\??|file):.+", re.DOTALL)
 _VALIDATES = re.compile(r"(?:ansible\.builtin\.)?validate_argument_spec")
+_CLEANS = "mend_disk_reclaim"
 _COPIES = re.compile(r"(?:ansible\.builtin\.)?(?:copy|template)")
 
 
@@ -84,12 +86,17 @@ def _secrets(task: Any, templar: Any) -> tuple[list[str], list[str]]:
 
 
 def _writes(task: Any, templar: Any, values: Mapping[str, Any]) -> Iterator[str]:
-    """Files that land on this machine: those of tasks whose host is this machine."""
-    if _COPIES.fullmatch(task.action) and "dest" in task.args:
-        local = templar.template(values.get("ansible_connection", "")) in ("local", "ansible.builtin.local")
-        path = str(templar.template(task.args["dest"]))
-        if local and path:
-            yield path
+    """What is written on this machine by tasks whose host it is: files, and folders with a dot at their end."""
+    if templar.template(values.get("ansible_connection", "")) not in ("local", "ansible.builtin.local"):
+        return
+    if _COPIES.fullmatch(task.action) and (path := str(templar.template(task.args.get("dest", "")))):
+        yield path
+    # by sudo more may be written than can be asked for here
+    if task.action == _CLEANS and os.geteuid() == 0:
+        rules, backups = (templar.template(task.args[name]) for name in ("rules", "backups"))
+        for rule in [*rules, *backups]:
+            if os.path.isdir(rule["root"]):
+                yield os.path.join(rule["root"], ".")
 
 
 def _wrong(task: Any, templar: Any, values: Mapping[str, Any]) -> list[str]:

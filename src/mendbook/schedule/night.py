@@ -144,16 +144,22 @@ def _check_environment(references: Iterable[str], file: Path | None, given: Mapp
 
 def _check_secret(path: str, night: Night) -> None:
     reader = Account.of(None) if path in night.credentials else night.account
-    if night.own_tmp and path not in night.credentials and path.startswith(("/tmp/", "/var/tmp/")):  # noqa: S108
-        raise UsageError(f"{path}: a unit has a /tmp of its own and would not find it; it must lie elsewhere")
+    if path not in night.credentials:
+        _check_seen(path, night)
     why = reader.unreadable(path) if os.path.isabs(path) else "the path must be absolute"
     if why:
         raise UsageError(f"file:{path}: {why}; every run would fail for {night.account.name}")
 
 
+def _check_seen(path: str, night: Night) -> None:
+    if night.own_tmp and path.startswith(("/tmp/", "/var/tmp/")):  # noqa: S108
+        raise UsageError(f"{path}: a unit has a /tmp of its own and would not find it; it must lie elsewhere")
+
+
 def _check_write(path: str, night: Night) -> None:
     if not os.path.isabs(path):
         raise UsageError(f"{path} is written in whatever folder the run is in: give an absolute path")
+    _check_seen(path, night)
     folder = os.path.dirname(path)
     real = Path(os.path.realpath(folder))
     if night.writable is not None:
