@@ -14,7 +14,6 @@ from typing import NamedTuple
 from .dump_metadata import Batch
 from .dump_sums import DocumentSum
 from .errors import Partial, Refused
-from .mongo_catalog import same_definition
 from .mongo_content import Reader, data_place
 from .mongo_ids import fold_for_server
 from .mongo_marker import markers
@@ -64,10 +63,9 @@ def restored_before(database, seen, source, items):
     shaped = as_in_backup(database, seen, items)
     for item in (item for item in items if item.target in shaped):
         live, known = seen.by_name.get(item.target), found.get(item.target)
-        if item.type == "view" and live and live.type == "view":
-            if same_definition(live.options, item.source.options):
-                same.add(item.target)
-        elif live and known and (list(item.source.key), live.uuid) == known[:2]:
+        if item.type == "view":
+            same.add(item.target)
+        elif known and (list(item.source.key), live.uuid) == known[:2]:
             place = data_place(seen, item.target)
             if database.command({"count": place[0]})["n"] == known[2]:
                 places[item.target] = place
