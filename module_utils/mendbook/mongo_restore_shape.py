@@ -4,12 +4,8 @@
 from __future__ import annotations
 
 from .mongo_compare import compare_shape, extended, parked_ttls
-from .mongo_content import shapes
-
-# the server adds its own words inside of these
-_COMPLETED = ("collation", "timeseries", "clusteredIndex")
-# what listIndexes of older servers says and no server keeps
-_NEVER_KEPT = "dropDups"
+from .mongo_content import index_specs, shape_of
+from .mongo_side import COMPLETED, DROPPED_FIELDS
 
 
 def as_in_backup(database, seen, items):
@@ -18,13 +14,15 @@ def as_in_backup(database, seen, items):
     What a server adds by itself is no difference: its defaults, the index on _id, and those that newer ones give each
     time-series. Of a bare file without metadata nothing is known, so nothing can differ.
     """
-    found = shapes(database, [item.target for item in items], seen)
-    return {item.target for item in items if item.target in found and _is_same(item, found[item.target])}
+    return {item.target for item in items if _is_same(database, item, seen.by_name.get(item.target))}
 
 
-def _is_same(item, live):
+def _is_same(database, item, entry):
+    if entry is None or entry.type != item.type:
+        return False
     if not item.source.has_metadata:
-        return item.type == live["type"]
+        return True
+    live = shape_of(entry, *(([], []) if entry.type == "view" else index_specs(database, item.target)))
     expected = {
         "type": item.type,
         "options": extended(item.source.options),
@@ -41,7 +39,7 @@ def _is_same(item, live):
 
 
 def _beside_id(specs):
-    specs = [{name: value for name, value in spec.items() if name != _NEVER_KEPT} for spec in specs]
+    specs = [{name: value for name, value in spec.items() if name not in DROPPED_FIELDS} for spec in specs]
     return [spec for spec in specs if list(spec["key"]) != ["_id"]]
 
 
@@ -49,7 +47,7 @@ def _without_additions(live, expected):
     """``live`` without what its completed parts have more than the same parts of ``expected``."""
     return {
         name: {key: part for key, part in value.items() if key in expected[name]}
-        if name in _COMPLETED and isinstance(value, dict) and isinstance(expected.get(name), dict)
+        if name in COMPLETED and isinstance(value, dict) and isinstance(expected.get(name), dict)
         else value
         for name, value in live.items()
     }

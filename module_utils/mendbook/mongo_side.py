@@ -19,14 +19,14 @@ TTL_PARKED_SECONDS = 2_147_483_647
 _CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _NAMESPACE_EXISTS, _NAMESPACE_NOT_FOUND, _DUPLICATE_KEY = 48, 26, 11000
 # What listIndexes of older servers returned but createIndexes of today refuses.
-_DROPPED_FIELDS = ("ns", "background", "dropDups")
+DROPPED_FIELDS = ("ns", "background", "dropDups")
 _KNOWN_FIELDS = frozenset((
     "v", "key", "name", "unique", "sparse", "expireAfterSeconds", "partialFilterExpression", "collation", "hidden",
     "weights", "default_language", "language_override", "textIndexVersion", "2dsphereIndexVersion", "bits", "min",
     "max", "wildcardProjection", "storageEngine", "clustered", "prepareUnique", "bucketSize",
 ))  # fmt: skip
 # The server adds its defaults inside of these.
-_COMPLETED = ("collation", "timeseries", "clusteredIndex")
+COMPLETED = ("collation", "timeseries", "clusteredIndex")
 _KNOWN_KINDS = ("2d", "2dsphere", "text", "hashed")
 _DUPLICATE = re.compile(r"index: (\S+) .*?dup key: (\{.*\})", re.DOTALL)
 
@@ -54,7 +54,7 @@ def prepare(collection, name):
     for spec in collection.indexes:
         if spec.get("clustered") or list(spec["key"]) == ["_id"]:
             continue  # made by create
-        built = {key: value for key, value in spec.items() if key not in _DROPPED_FIELDS}
+        built = {key: value for key, value in spec.items() if key not in DROPPED_FIELDS}
         if "expireAfterSeconds" in built:
             side.ttl[built["name"]] = built["expireAfterSeconds"]
             built["expireAfterSeconds"] = TTL_PARKED_SECONDS
@@ -190,7 +190,7 @@ def _list_indexes(database, name):
 def _compare(side, rule, what, wanted, got):
     for key, value in wanted.items():
         kept = got.get(key)
-        if key in _COMPLETED and isinstance(kept, dict):
+        if key in COMPLETED and isinstance(kept, dict):
             kept = {name: kept[name] for name in value if name in kept}
         if key not in got or _packed(kept) != _packed(value):
             raise VerifyFailed(

@@ -69,6 +69,14 @@ def test_every_kind_of_collection_and_index_is_known_again(lab: Lab, shaped: str
     assert (again["rc"], again["state"]) == (0, "nothing to do"), again["plan"]["changes"]
 
 
+def test_a_system_collection_that_was_named_is_known_again(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "system.archive"
+    path.write_bytes(archive_of("estore", {"orders": numbered(3), "system.js": [{"_id": "total", "value": 1}]}))
+    named = {"path": str(path), "collections": ["orders", "system.js"]}
+    assert lab.restore(**named)["state"] == "done"
+    assert lab.restore(**named)["state"] == "nothing to do"
+
+
 @pytest.mark.parametrize("change", CHANGED)
 def test_what_has_other_options_or_indexes_is_restored_again(lab: Lab, shaped: str, change: str) -> None:
     assert lab.restore(path=shaped)["state"] == "done"
