@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
-from . import manifest, mongo_backup_debris, mongo_options, s3, s3_clock, s3_lock
+from . import manifest, mongo_backup_debris, mongo_options, s3, s3_clock, s3_lock, s3_new
 from .change import done, skipped
 from .errors import MendError, Nothing, Partial, Refused, Unknown
 from .memory import share_one_heap
@@ -23,7 +23,6 @@ from .mongo_dump import dump, survey
 from .progress import Progress
 from .s3_catalogue import catalogue
 from .s3_errors import place
-from .s3_new import was_made_here
 from .s3_options import check_store, shown_endpoint
 from .s3_upload import Upload, put_small
 
@@ -239,8 +238,8 @@ class Backup:
         try:
             if described is not None and _manifest_now(client.s3, self.params, key) == described:
                 return True
-            head = mongo_backup_debris.head(client.s3, bucket, key, self.params)
-            if head is not None and was_made_here(head, bucket, key):
+            head = s3_new.head(client.s3, bucket, key, self.params)
+            if head is not None and s3_new.was_made_here(head, bucket, key):
                 mongo_backup_debris.delete(client.s3, bucket, key, head.get("VersionId"))
         except MendError as failure:
             said = error.msg if isinstance(error, MendError) else f"{type(error).__name__}: {error}"

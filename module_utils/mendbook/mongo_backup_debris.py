@@ -14,13 +14,9 @@ from .errors import MendError
 from .mongo_backup_key import is_made_key
 from .s3_backup import iso
 from .s3_catalogue import catalogue
-from .s3_errors import FAILURES, place, status_of
-from .s3_new import was_made_here
-from .s3_options import sse_arguments
+from .s3_errors import place
+from .s3_new import is_made_here
 from .s3_upload import abort, unfinished
-
-# what S3 says to credentials that may write and not look, and to a question that the store does not know
-_NOT_TOLD = (400, 403, 405, 501)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +64,7 @@ def find(client, params, found, making):
                     f"{theirs[0].object} is left alone, and all that begins with {place(bucket, other)}: run "
                     f"{held['run']} of {held['holder']} on {held['host']} works there"
                 )
-    alone = [one for one in alone if _is_ours(client, bucket, one, params)]
+    alone = [one for one in alone if is_made_here(client, bucket, one.key, params, one.version_id)]
     if len(alone) > 1:
         notes.append(
             f"{len(alone)} objects were made by backups and have no manifest, the newest is {alone[0].object}: they "
@@ -85,7 +81,7 @@ def remove(client, params, one):
         return
     # long after it was found: its manifest may have come, or another object to its place
     again = [_object(bucket, backup) for backup in _alone(catalogue(client, bucket, one.key, params=params))]
-    if one not in again or not _is_ours(client, bucket, one, params):
+    if one not in again or not is_made_here(client, bucket, one.key, params, one.version_id):
         raise MendError(f"{one.object}: it is another one by now, or has its manifest, and stays")
     delete(client, bucket, one.key, one.version_id)
 
@@ -103,35 +99,9 @@ def delete(client, bucket, key, version_id):
     )
 
 
-def head(client, bucket, key, params, version_id=None):
-    """Return S3's HEAD of an object, or None when there is none."""
-    pinned = {"VersionId": version_id} if version_id else {}
-
-    def ask():
-        try:
-            return client.head_object(Bucket=bucket, Key=key, **pinned, **sse_arguments(params))
-        except FAILURES as error:
-            if status_of(error) == 404:
-                return None
-            raise
-
-    endpoint = client.meta.endpoint_url
-    return s3.call(ask, f"look at {place(bucket, key, version_id)}", "s3:GetObject", endpoint, bucket, key)
-
-
 def _alone(found):
     """Return the backups of a Catalogue that are objects without a manifest."""
     return [backup for backup in found if backup.etag and backup.manifest_entry is None and not backup.deleted]
-
-
-def _is_ours(client, bucket, one, params):
-    try:
-        told = head(client, bucket, one.key, params, one.version_id)
-    except MendError as error:
-        if status_of(error.__cause__) not in _NOT_TOLD:
-            raise
-        return False
-    return told is not None and was_made_here(told, bucket, one.key)
 
 
 def _object(bucket, backup):

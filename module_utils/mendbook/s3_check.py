@@ -28,8 +28,7 @@ from ansible.module_utils.mendbook.s3_check_text import exposition
 from ansible.module_utils.mendbook.s3_clock import TOLERANCE_SECONDS, store_clock
 from ansible.module_utils.mendbook.s3_drill_record import read_records
 from ansible.module_utils.mendbook.s3_errors import place, shown, status_of
-from ansible.module_utils.mendbook.s3_new import was_made_here
-from ansible.module_utils.mendbook.s3_options import sse_arguments
+from ansible.module_utils.mendbook.s3_new import is_made_here
 from ansible.module_utils.mendbook.s3_prune_rules import is_backup, is_live
 from ansible.module_utils.mendbook.s3_series import row_name, rows, series
 
@@ -139,7 +138,9 @@ class BackupCheck:
             and now - backup.last_modified > IN_THE_MAKING
         ]
         with ThreadPoolExecutor(READERS) as readers:
-            made = readers.map(lambda backup: self._was_made_by_backup(client, backup), strangers[:MAX_STRANGERS])
+            made = readers.map(
+                lambda backup: is_made_here(client, backup.bucket, backup.key, self._params), strangers[:MAX_STRANGERS]
+            )
             left = [backup for backup, ours in zip(strangers, made) if ours]
         notes = []
         if len(strangers) > MAX_STRANGERS:
@@ -151,24 +152,6 @@ class BackupCheck:
         words = "{} were begun by backups and never finished, such as {}, of {}: they have no manifest, so remove them"
         words = words.format(len(left), shown(left[0].key), iso(left[0].last_modified))
         return verdict("leftovers", None, WARNING, len(left), 0, words), notes
-
-    def _was_made_by_backup(self, client, backup):
-        bucket, key = backup.bucket, backup.key
-        try:
-            told = s3.call(
-                lambda: client.head_object(Bucket=bucket, Key=key, **sse_arguments(self._params)),
-                f"look at {place(bucket, key)}",
-                "s3:GetObject",
-                client.meta.endpoint_url,
-                bucket,
-                key,
-            )
-        except MendError as error:
-            # gone meanwhile, encrypted with another key, or not ours to read: then it is nothing that can be told of
-            if error.__cause__ is None or status_of(error.__cause__) not in (400, 403, 404):
-                raise
-            return False
-        return was_made_here(told, bucket, key)
 
 
 def check_limits(params):

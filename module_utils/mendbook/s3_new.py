@@ -18,6 +18,8 @@ _MARK = "mendbook-upload"
 _PLACE = "mendbook-place"
 # a last try after the longest deadline of a connection, even if that took all the patience
 _LEAST_TRIES = 4
+# what S3 says to credentials that may write and not look, and to a question that the store does not know
+_NOT_TOLD = (400, 403, 405, 501)
 _OPTION_CODES = ("InvalidRequest", "InvalidArgument", "InvalidStorageClass", "InvalidEncryptionAlgorithmError")
 
 
@@ -39,7 +41,7 @@ class NewObject:
         self.name = place(bucket, key)
         self.metadata = {_MARK: secrets.token_hex(16), _PLACE: _place_of(bucket, key)}
         self._client, self._bucket, self._key = client, bucket, key
-        self._encryption = sse_arguments(params)
+        self._params = params
         self._action = action
 
     def refuse_existing(self):
@@ -139,16 +141,35 @@ class NewObject:
         )
 
     def _head(self, patience=None):
-        def head():
-            try:
-                return self._client.head_object(Bucket=self._bucket, Key=self._key, **self._encryption)
-            except FAILURES as error:
-                if status_of(error) == 404:
-                    return None
-                raise
+        return head(self._client, self._bucket, self._key, self._params, patience=patience)
 
-        endpoint = self._client.meta.endpoint_url
-        return s3.call(head, f"look for {self.name}", "s3:GetObject", endpoint, self._bucket, self._key, patience)
+
+def head(client, bucket, key, params, version_id=None, patience=None):
+    """Return S3's HEAD of an object, or None when there is none."""
+    pinned = {"VersionId": version_id} if version_id else {}
+
+    def ask():
+        try:
+            return client.head_object(Bucket=bucket, Key=key, **pinned, **sse_arguments(params))
+        except FAILURES as error:
+            if status_of(error) == 404:
+                return None
+            raise
+
+    endpoint = client.meta.endpoint_url
+    doing = f"look for {place(bucket, key, version_id)}"
+    return s3.call(ask, doing, "s3:GetObject", endpoint, bucket, key, patience)
+
+
+def is_made_here(client, bucket, key, params, version_id=None):
+    """Whether there is such an object and it says that it was made here; False, too, where S3 may not tell us."""
+    try:
+        told = head(client, bucket, key, params, version_id)
+    except MendError as error:
+        if status_of(error.__cause__) not in _NOT_TOLD:
+            raise
+        return False
+    return told is not None and was_made_here(told, bucket, key)
 
 
 def was_made_here(head, bucket, key):

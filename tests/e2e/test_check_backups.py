@@ -244,7 +244,7 @@ class TestInThisProcess:
             lab.put(f"{lab.prefix}{number}.txt")
         monkeypatch.setattr(s3_check, "MAX_STRANGERS", 3)
         asked = []
-        monkeypatch.setattr(s3_check, "was_made_here", lambda _told, _bucket, key: asked.append(key))
+        monkeypatch.setattr(s3_check, "is_made_here", lambda _client, _bucket, key, _params: asked.append(key))
         with store_time(days=0.1):
             result = lab.check()
         assert len(asked) == 3 and "of 5 objects without a manifest only the newest 3 were looked at" in result["notes"]
