@@ -14,11 +14,11 @@ from waiting import until
 
 @contextmanager
 def mounted(folder: Path, options: str = "size=1m", kind: str = "tmpfs") -> Iterator[Path]:
-    """A small file system at a folder, or with ``bind`` another folder (``kind``); only root may make one."""
+    """A small file system at a folder, or with ``bind`` (``bind,ro``) another one, ``kind``; only root may make it."""
     if os.geteuid():
         missing("only root can mount a file system")
     folder.mkdir(parents=True, exist_ok=True)
-    how = ["--bind", kind] if options == "bind" else ["-t", kind, "-o", options, kind]
+    how = ["-o", options, kind] if options.startswith("bind") else ["-t", kind, "-o", options, kind]
     subprocess.run(["mount", *how, str(folder)], check=True)
     try:
         yield folder

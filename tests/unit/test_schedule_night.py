@@ -13,6 +13,7 @@ import pytest
 import yaml
 from schedule_lab import scheduler
 
+from disk_places import mounted
 from local_inventory import LOCAL, local_inventory
 from mendbook.errors import UsageError
 from mendbook.preflight import inventory as inventories
@@ -213,24 +214,26 @@ def test_a_mendbook_that_the_user_cannot_start_is_refused(nobody, seen):
 
 def test_an_inventory_that_the_user_cannot_read_is_refused(nobody, seen, schedule, environment, monkeypatch):
     python = "/usr/bin/python3"
-    who = inventories.owned_by(nobody.entry)
     asked = [python, "-c", "import sys; print(sys.version_info[:2])"]
     if not os.path.exists(python) or str(sys.version_info[:2]) != subprocess.check_output(asked, text=True).strip():
-        pytest.skip("no Python of this version that everybody may start")
-    paths = [path for path in sys.path if path.endswith("site-packages")]
-    given = environment(f"PYTHONPATH='{ROOT / 'src'}:{':'.join(paths)}'")
-    if subprocess.run(
-        [python, "-c", "import ansible"], env={"PYTHONPATH": ":".join(paths)}, check=False, cwd="/", **who
-    ).returncode:
-        pytest.skip("Ansible is not where everybody may read it")
-    monkeypatch.setattr(sys, "executable", python)
+        missing("there is no Python of this version that everybody may start")
+    (packages,) = {path for path in sys.path if path.endswith("site-packages") and path.startswith(sys.prefix)}
     inventory = local_inventory(seen / "hosts.yml", "a", "mongo", **_backup("x"))
-    words = ("backup_mongo", "-i", inventory, "--run-as", "nobody", "--format", "cron", "--environment-file", given)
-    code, _, err = schedule(*words)
-    assert code == 0, err
-    inventory.chmod(0o600)
-    code, _, err = schedule(*words)
-    assert code == 64 and "by nobody" in err and "the inventory cannot be read" in err
+    # the checkout and its environment may lie in a folder that is root's alone
+    with (
+        mounted(seen / "checkout", "bind,ro", str(ROOT)) as checkout,
+        mounted(seen / "packages", "bind,ro", packages) as installed,
+    ):
+        given = environment(f"PYTHONPATH='{checkout / 'src'}:{installed}'")
+        monkeypatch.setenv("MENDBOOK_CONTENT", str(checkout))
+        monkeypatch.setattr(inventories, "_PROGRAM", checkout / inventories._PROGRAM.relative_to(ROOT))
+        monkeypatch.setattr(sys, "executable", python)
+        words = ("backup_mongo", "-i", inventory, "--run-as", "nobody", "--format", "cron", "--environment-file", given)
+        code, _, err = schedule(*words)
+        assert code == 0, err
+        inventory.chmod(0o600)
+        code, _, err = schedule(*words)
+        assert code == 64 and "by nobody" in err and "the inventory cannot be read" in err
 
 
 def test_a_disk_of_this_machine_is_cleaned_where_the_unit_may_write(schedule, tmp_path, monkeypatch):
